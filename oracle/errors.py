@@ -1,0 +1,166 @@
+"""
+Every error that the package raises on purpose.
+
+    OracleError
+    ├── ConfigError                 what a person configured cannot be run: exit code 2
+    │   ├── PortInUseError
+    │   └── DatabaseLockedError
+    ├── SourceError                 an entropy source
+    │   ├── SourceUnavailableError  (retryable)
+    │   ├── SourceThrottledError    (retryable, after `retry_after` seconds)
+    │   ├── SourceQuotaError
+    │   ├── SourceCredentialsError
+    │   ├── SourceReplyError
+    │   └── SimulatedEntropyError
+    ├── PoolError                   the encrypted pool
+    │   ├── PoolKeyError
+    │   └── SeedGoneError
+    ├── ChainError                  an endpoint or what it says
+    │   ├── EndpointError           (retryable)
+    │   └── InconsistentChainError  (retryable)
+    ├── InsufficientFundsError      (retryable, once funded)
+    ├── StaleStateError             a compare-and-set found another state than expected
+    └── InvariantError              the store and the chain contradict each other: stop, never
+    guess
+
+A message is one sentence that says what to do.
+It never holds a key, a credential, a URL's query or entropy.
+"""
+
+from __future__ import annotations
+
+
+class OracleError(Exception):
+    """
+    The base of the tree; `retryable` says whether the same act may succeed later by itself.
+    """
+
+    retryable: bool = False
+
+
+class ConfigError(OracleError):
+    """
+    What a person configured cannot be run.
+    """
+
+
+class PortInUseError(ConfigError):
+    """
+    A port that a server was told to listen on is taken.
+    """
+
+
+class DatabaseLockedError(ConfigError):
+    """
+    Another process holds the store.
+    """
+
+
+class SourceError(OracleError):
+    """
+    An entropy source did not deliver.
+    """
+
+
+class SourceUnavailableError(SourceError):
+    """
+    The source is down, empty or out of reach.
+    """
+
+    retryable = True
+
+
+class SourceThrottledError(SourceError):
+    """
+    The source asks for a pause of `retry_after` seconds.
+    """
+
+    retryable = True
+
+    def __init__(self, message: str, *, retry_after: float) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class SourceQuotaError(SourceError):
+    """
+    The quota of the account is used up.
+    """
+
+
+class SourceCredentialsError(SourceError):
+    """
+    The source refuses the credentials, or they cannot be sent at all.
+    """
+
+
+class SourceReplyError(SourceError):
+    """
+    A reply was malformed, short, long, constant or cached: the whole draw was destroyed.
+    """
+
+
+class SimulatedEntropyError(SourceError):
+    """
+    A source says that its entropy is simulated, and this is no devnet.
+    """
+
+
+class PoolError(OracleError):
+    """
+    The encrypted pool cannot do what was asked.
+    """
+
+
+class PoolKeyError(PoolError):
+    """
+    The pool key is missing, malformed, or not the one that encrypted the pool.
+    """
+
+
+class SeedGoneError(PoolError):
+    """
+    The seed of an index is not, or no longer, in the pool.
+    """
+
+
+class ChainError(OracleError):
+    """
+    The chain, or an endpoint that speaks for it.
+    """
+
+
+class EndpointError(ChainError):
+    """
+    An endpoint did not answer, or answered with an error.
+    """
+
+    retryable = True
+
+
+class InconsistentChainError(ChainError):
+    """
+    Two answers of an endpoint contradict each other, as they do around a reorg.
+    """
+
+    retryable = True
+
+
+class InsufficientFundsError(OracleError):
+    """
+    A wallet cannot pay for its next transaction.
+    """
+
+    retryable = True
+
+
+class StaleStateError(OracleError):
+    """
+    A compare-and-set found another state than the expected one; nothing was written.
+    """
+
+
+class InvariantError(OracleError):
+    """
+    The store and the chain contradict each other in a way that no reorg explains.
+    """
