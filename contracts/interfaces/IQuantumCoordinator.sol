@@ -1,0 +1,248 @@
+// SPDX-License-Identifier: MIT
+pragma solidity ^0.8.28;
+
+import {Terms} from "../types/Terms.sol";
+
+/// @notice A request without its seed, as its event tells it.
+/// @param requester The contract or account that asked.
+/// @param terms Fee, block, confirmations, words, gas limit and index: see `Terms`.
+/// @param userSeed Whatever the requester added of its own.
+struct Request {
+    address requester;
+    Terms terms;
+    bytes32 userSeed;
+}
+
+/// @notice A request together with the committed seed of its index.
+/// @param request The request.
+/// @param seed The 32 bytes that were committed for the request's index.
+struct Fulfillment {
+    Request request;
+    bytes32 seed;
+}
+
+/// @title A coordinator of committed quantum entropy
+/// @notice 1. The operator commits Merkle roots over batches of 256 secret seeds, before anybody asks.
+/// 2. A request takes the next committed index. Its id hashes all of its terms, the block that it was mined in and
+///    the fee among them, so the same request in another block is another request.
+/// 3. From `requestBlock + confirmations` to `requestBlock + window()` anybody who knows the seed can fulfill: the
+///    proof shows that the seed is the committed one, and the value is
+///    `output = keccak256(seed, requestId, blockhash(requestBlock))`, `words[i] = keccak256(output, i)`.
+/// 4. The pending mark is cleared before the callback, so an id is fulfilled at most once.
+/// 5. After the window, and only then, the requester can cancel and is refunded in full.
+///
+/// Guarantees: no value without a root that was committed before its request; one fulfillment per id, ever;
+/// fulfilling and cancelling an id are never both possible in one block; the callback gets the promised gas or the
+/// transaction reverts; a failing callback stops nobody else; what is withdrawn was earned by fulfillments.
+///
+/// Does not guarantee: that the operator reveals (then the requester is refunded); that the seed's bytes are quantum;
+/// that an operator who also builds the request's block does not choose the outcome; that a callback succeeds.
+interface IQuantumCoordinator {
+    /// @notice Thrown when every committed seed is taken: the operator has to commit more.
+    error NoSeed();
+    /// @notice Thrown when the promised callback gas is above `maxCallbackGas()`.
+    error CallbackGasLimitTooHigh(uint256 callbackGasLimit, uint256 maximum);
+    /// @notice Thrown when the number of words is 0 or above 500.
+    error InvalidNumWords(uint256 numWords);
+    /// @notice Thrown when the confirmations are 0 or above half the window.
+    error InvalidConfirmations(uint256 confirmations, uint256 maximum);
+    /// @notice Thrown when less than `fee` was sent with a request.
+    error InsufficientFee(uint256 sent, uint256 required);
+    /// @notice Thrown when more was sent with a request than its terms can record.
+    error ExcessiveFee(uint256 sent, uint256 maximum);
+    /// @notice Thrown when somebody else than the operator calls what is the operator's.
+    error NotOperator(address caller);
+    /// @notice Thrown when somebody else than its requester cancels a request.
+    error NotRequester(address caller, address requester);
+    /// @notice Thrown when a commit does not start at the next uncommitted index.
+    error UnexpectedFirstIndex(uint256 first, uint256 expected);
+    /// @notice Thrown when a commit brings no root, or a zero one.
+    error InvalidRoots();
+    /// @notice Thrown when a discard does not move the next index forward within the committed ones.
+    error InvalidDiscard(uint256 upTo, uint256 next, uint256 committed);
+    /// @notice Thrown when a fulfillment serves nothing, or its run crosses the end of a batch.
+    error InvalidRun(uint256 first, uint256 length);
+    /// @notice Thrown when a request stands at a place in the run that is not its index.
+    error UnexpectedIndex(uint256 index, uint256 expected);
+    /// @notice Thrown when seeds, leaves and proof do not add up to the committed root, or proof is left over.
+    error InvalidProof();
+    /// @notice Thrown when too little gas is left to keep the promise that a request was given.
+    error InsufficientGas(uint256 callbackGasLimit);
+    /// @notice Thrown when a request is not pending at all.
+    error NotPending(bytes32 requestId);
+    /// @notice Thrown when a request can still be fulfilled and so cannot be cancelled yet.
+    error WindowOpen(uint256 lastBlock);
+    /// @notice Thrown when no failed callback with these particulars is on record.
+    error NotFailed(bytes32 requestId);
+    /// @notice Thrown when a redelivered callback fails again; it stays on record.
+    error RedeliveryFailed(bytes32 requestId);
+    /// @notice Thrown when more is withdrawn than was earned.
+    error InsufficientEarnings(uint256 amount, uint256 earned);
+    /// @notice Thrown when a fee parameter is above its immutable bound.
+    error FeeOutOfBounds(uint256 value, uint256 maximum);
+    /// @notice Thrown by the constructor when the window is out of range, or longer than this chain's block hashes.
+    error InvalidWindow(uint256 window);
+    /// @notice Thrown by the constructor when a setting can never work, and when ownership is given up for nothing.
+    error InvalidConfig();
+
+    /// @notice Emitted when a request is made. The log and its block number hold all that a fulfillment needs.
+    /// @param requestId Hash of chain, coordinator, requester, terms and user seed.
+    /// @param requester Who asked and gets the callback.
+    /// @param terms The terms in one word: see `Terms`.
+    /// @param userSeed Whatever the requester added of its own.
+    event RandomnessRequested(
+        bytes32 indexed requestId, address indexed requester, Terms terms, bytes32 userSeed
+    );
+    /// @notice Emitted when a request is fulfilled.
+    /// @param requestId The request.
+    /// @param index The index of its seed.
+    /// @param seed The seed, public from now on.
+    /// @param success Whether the callback succeeded.
+    event RandomnessFulfilled(bytes32 indexed requestId, uint256 index, bytes32 seed, bool success);
+    /// @notice Emitted beside `RandomnessFulfilled` when the callback failed.
+    /// @param requestId The request.
+    /// @param output The value whose words can be redelivered.
+    event CallbackFailed(bytes32 indexed requestId, uint256 output);
+    /// @notice Emitted when a failed callback has been repeated with success.
+    /// @param requestId The request.
+    event CallbackRedelivered(bytes32 indexed requestId);
+    /// @notice Emitted when a request was cancelled after its window and refunded.
+    /// @param requestId The request.
+    /// @param index The index of its seed, which is never used again.
+    /// @param to Who got the refund.
+    /// @param amount The refund in wei: the whole fee.
+    event RequestCancelled(bytes32 indexed requestId, uint256 index, address to, uint256 amount);
+    /// @notice Emitted when roots are committed.
+    /// @param first The first index of the first root; the others follow at distances of 256.
+    /// @param roots The roots.
+    event RootsCommitted(uint256 indexed first, bytes32[] roots);
+    /// @notice Emitted when committed seeds are given up unused.
+    /// @param first The first index that was given up.
+    /// @param upTo The next index that a request will take.
+    event SeedsDiscarded(uint256 first, uint256 upTo);
+    /// @notice Emitted when the fee parameters change, for requests to come only.
+    /// @param flatFee Wei per request.
+    /// @param gasMarginBps What is charged for gas, in 1/10,000 of the base fee's price.
+    event FeeChanged(uint256 flatFee, uint256 gasMarginBps);
+    /// @notice Emitted when the owner appoints another operator.
+    /// @param operator The new operator.
+    event OperatorChanged(address operator);
+    /// @notice Emitted when earnings are paid out.
+    /// @param to Who got them.
+    /// @param amount Wei.
+    event EarningsWithdrawn(address to, uint256 amount);
+
+    /// @notice Asks for random words; the callback brings them.
+    /// @dev All of `msg.value` is the fee. Read `fee` in the same transaction, or `feeAt` off chain.
+    /// @param callbackGasLimit The gas that the callback is promised, at most `maxCallbackGas()`.
+    /// @param numWords How many words, 1 to 500.
+    /// @param confirmations Blocks from the request's own to the earliest fulfillment, 1 to half the window.
+    /// @param userSeed Anything; it is hashed into the id and so into the value.
+    /// @return requestId The id that the callback will bring back.
+    function requestRandomness(
+        uint32 callbackGasLimit,
+        uint16 numWords,
+        uint8 confirmations,
+        bytes32 userSeed
+    ) external payable returns (bytes32 requestId);
+
+    /// @notice Fulfills requests whose indices lie in one run inside one batch. Needs no role: the seeds are the
+    /// authority. A request that is not pending, too early or too old is passed over; everything else that does not
+    /// fit reverts.
+    /// @param first The first index of the run.
+    /// @param gaps Bit k set: position k of the run is not served and its leaf is the next of `leaves`.
+    /// @param fulfillments What is served, in the order of the indices.
+    /// @param leaves The leaves of the gaps, in the order of the indices.
+    /// @param proof The multiproof of the run, consumed level by level, left before right.
+    function fulfill(
+        uint256 first,
+        uint256 gaps,
+        Fulfillment[] calldata fulfillments,
+        bytes32[] calldata leaves,
+        bytes32[] calldata proof
+    ) external;
+
+    /// @notice Repeats a callback that failed, with at least the promised gas. Anybody can; reverts if it fails again.
+    /// @param requestId The request.
+    /// @param requester Its requester.
+    /// @param callbackGasLimit Its promised gas.
+    /// @param numWords Its number of words.
+    /// @param output The output from `CallbackFailed`.
+    function redeliver(
+        bytes32 requestId,
+        address requester,
+        uint32 callbackGasLimit,
+        uint16 numWords,
+        uint256 output
+    ) external;
+
+    /// @notice Cancels a request of the caller whose window has passed, and refunds its whole fee.
+    /// @param request The request.
+    /// @param to Who gets the refund.
+    function cancel(Request calldata request, address payable to) external;
+
+    /// @notice Commits the roots of the next batches. Operator only.
+    /// @param first The next uncommitted index; anything else reverts.
+    /// @param roots One root per batch of 256 seeds.
+    function commit(uint64 first, bytes32[] calldata roots) external;
+
+    /// @notice Gives up committed seeds that no request has taken. Operator only. Pending requests keep their seeds.
+    /// @param upTo The index that the next request will take.
+    function discard(uint64 upTo) external;
+
+    /// @notice Sets the fee parameters, within their immutable bounds. Operator only.
+    /// @param flatFee Wei per request.
+    /// @param gasMarginBps What is charged for gas, in 1/10,000 of the base fee's price.
+    function setFee(uint112 flatFee, uint16 gasMarginBps) external;
+
+    /// @notice Appoints the operator. Owner only.
+    /// @param newOperator The account that may commit, discard and set the fee.
+    function setOperator(address newOperator) external;
+
+    /// @notice Pays out what fulfillments have earned. Owner only.
+    /// @param to Who gets it.
+    /// @param amount Wei.
+    function withdraw(address payable to, uint256 amount) external;
+
+    /// @notice The least that `requestRandomness` accepts in this transaction, in wei.
+    function fee(uint32 callbackGasLimit, uint16 numWords) external view returns (uint256);
+
+    /// @notice The fee at a given base fee, for quotes off chain, where `eth_call` sees a base fee of 0.
+    function feeAt(uint32 callbackGasLimit, uint16 numWords, uint256 baseFee) external view returns (uint256);
+
+    /// @notice The state of a request: never made and done are told apart by events.
+    /// @param index The index of its seed.
+    /// @param requestId The request.
+    function status(uint64 index, bytes32 requestId) external view returns (Status);
+
+    /// @notice What `status` answers.
+    enum Status {
+        NotPending,
+        Pending,
+        CallbackFailed
+    }
+
+    /// @notice The id of a request with these particulars on this coordinator.
+    function requestIdOf(Request calldata request) external view returns (bytes32);
+
+    /// @notice The next index that a request takes, and the first that is not committed.
+    function seeds() external view returns (uint64 next, uint64 committed);
+
+    /// @notice The root of a batch of 256 seeds, zero if not committed.
+    function rootOf(uint256 batch) external view returns (bytes32);
+
+    /// @notice What was earned and not withdrawn (wei), how many requests were fulfilled and how many cancelled.
+    function ledger() external view returns (uint128 earned, uint64 fulfilled, uint64 cancelled);
+
+    /// @notice Blocks from a request's own to the last in which it can be fulfilled.
+    function window() external view returns (uint256);
+
+    /// @notice The block that this contract was deployed in: nothing of it is older.
+    function deploymentBlock() external view returns (uint256);
+
+    /// @notice The most gas that a callback can be promised.
+    function maxCallbackGas() external view returns (uint256);
+
+    /// @notice The account that may commit, discard and set the fee.
+    function operator() external view returns (address);
+}
