@@ -1,0 +1,70 @@
+"""
+What an EVM chain tells: blocks, logs and receipts as plain values, and the hash everything rests
+on.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from eth_hash.auto import keccak
+
+__all__ = ["Block", "Log", "Receipt", "checksum_address", "keccak"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Block:
+    """
+    A block header, as far as the node needs it; fees in wei.
+    """
+
+    number: int
+    hash: bytes
+    timestamp: int
+    base_fee: int
+    gas_limit: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Log:
+    """
+    One event of a contract. Its identity includes the block's hash.
+    """
+
+    address: str
+    topics: tuple[bytes, ...]
+    data: bytes
+    block_number: int
+    block_hash: bytes
+    transaction_hash: bytes
+    index: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Receipt:
+    """
+    What became of a transaction: `ok` is false when it reverted; the price is in wei per gas.
+    """
+
+    transaction_hash: bytes
+    block_number: int
+    block_hash: bytes
+    ok: bool
+    gas_used: int
+    gas_price: int
+    logs: tuple[Log, ...]
+
+
+def checksum_address(address: bytes | str) -> str:
+    """
+    Return the 20 bytes as an EIP-55 address.
+    """
+    raw = address if isinstance(address, bytes) else bytes.fromhex(address.removeprefix("0x"))
+    if len(raw) != 20:  # noqa: PLR2004 - an address has 20 bytes
+        raise ValueError(f"an address has 20 bytes, not {len(raw)}")
+    digits = raw.hex()
+    digest = keccak(digits.encode()).hex()
+    return "0x" + "".join(
+        digit.upper() if int(check, 16) > 7 else digit  # noqa: PLR2004 - EIP-55's threshold
+        for digit, check in zip(digits, digest, strict=False)
+    )

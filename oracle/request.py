@@ -1,0 +1,137 @@
+"""
+The life of a request: its states, the edges between them, and the values that travel along. Pure.
+
+    observed → confirmed → drawn → signed → sent → mined → done
+
+Exits: orphaned (left again if the same id comes back), rejected, cancelled, expired, failed, each
+with its reason.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from oracle.errors import StaleStateError
+
+
+class State(StrEnum):
+    """
+    What is durably known about a request.
+    """
+
+    OBSERVED = "observed"  #: its log is in a block of the canonical chain
+    CONFIRMED = "confirmed"  #: that block is deep enough: the seed may be revealed
+    DRAWN = "drawn"  #: the seed of its index is ours and at hand
+    SIGNED = "signed"  #: the bytes that fulfill it are stored, none has left the process
+    SENT = "sent"  #: the bytes may have left: its seed counts as public
+    MINED = "mined"  #: the chain says that it is fulfilled, by whomever
+    DONE = "done"  #: and says so at the confirmation depth
+    ORPHANED = "orphaned"  #: a reorg took its block away
+    REJECTED = "rejected"  #: it can never be served by this node
+    CANCELLED = "cancelled"  #: its requester was refunded
+    EXPIRED = "expired"  #: its window is closing or over, and its seed was never revealed
+    FAILED = "failed"  #: it should have been served and could not be
+
+
+_WITHDRAWN = frozenset(
+    {State.ORPHANED, State.REJECTED, State.CANCELLED, State.EXPIRED, State.FAILED}
+)
+
+TRANSITIONS: dict[State, frozenset[State]] = {
+    # Somebody else can fulfill at any moment: every open state can turn to MINED.
+    State.OBSERVED: _WITHDRAWN | {State.CONFIRMED, State.MINED},
+    State.CONFIRMED: _WITHDRAWN | {State.DRAWN, State.MINED},
+    State.DRAWN: _WITHDRAWN | {State.SIGNED, State.CONFIRMED, State.MINED},
+    State.SIGNED: _WITHDRAWN | {State.SENT, State.CONFIRMED, State.MINED},
+    State.SENT: _WITHDRAWN | {State.MINED, State.CONFIRMED},
+    # A reorg took the fulfillment away: the same bytes go out again (SENT), or they are rebuilt
+    # (CONFIRMED).
+    State.MINED: frozenset({State.DONE, State.SENT, State.CONFIRMED, State.ORPHANED}),
+    State.DONE: frozenset(),
+    State.ORPHANED: frozenset({State.OBSERVED}),
+    State.REJECTED: frozenset({State.ORPHANED, State.CANCELLED, State.MINED}),
+    State.CANCELLED: frozenset({State.ORPHANED}),
+    State.EXPIRED: frozenset({State.ORPHANED, State.CANCELLED, State.MINED}),
+    State.FAILED: frozenset({State.ORPHANED, State.CANCELLED, State.MINED}),
+}
+
+OPEN = frozenset(
+    {State.OBSERVED, State.CONFIRMED, State.DRAWN, State.SIGNED, State.SENT, State.MINED}
+)
+
+
+def check_transition(before: State, after: State) -> None:
+    """
+    Raise `StaleStateError` unless the edge exists.
+    """
+    if after not in TRANSITIONS[before]:
+        raise StaleStateError(f"a request cannot go from {before} to {after}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestKey:
+    """
+    What names a request: chain id, coordinator (EIP-55), and the 32-byte request id.
+    """
+
+    chain_id: int
+    contract: str
+    request_id: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RandomnessRequest:
+    """
+    A request as its log tells it; `fee` in wei, `callback_gas_limit` in gas.
+    """
+
+    key: RequestKey
+    seed_index: int
+    requester: str
+    callback_gas_limit: int
+    num_words: int
+    confirmations: int
+    fee: int
+    user_seed: bytes
+    block_number: int
+    block_hash: bytes
+    transaction_hash: bytes
+    log_index: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """
+    A fulfillment as its log tells it.
+    """
+
+    request_id: bytes
+    seed_index: int
+    callback_succeeded: bool
+    transaction_hash: bytes
+    block_number: int
+    block_hash: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrackedRequest:
+    """
+    A request with what the store knows of its progress.
+    """
+
+    request: RandomnessRequest
+    state: State
+    reason: str | None
+    transaction_id: int | None
+    outcome: Outcome | None
+
+    def log_context(self) -> dict[str, object]:
+        """
+        Return what a log line says to name this request.
+        """
+        return {
+            "request_id": "0x" + self.request.key.request_id.hex(),
+            "index": self.request.seed_index,
+            "state": str(self.state),
+        }

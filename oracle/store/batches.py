@@ -1,0 +1,137 @@
+"""
+Batches of 256 seeds that are bound to consecutive indices of one coordinator.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Row, insert, select, update
+
+from oracle.store.engine import now
+from oracle.store.schema import batches
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from sqlalchemy import ColumnElement
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
+LEAF_BYTES = 32
+
+
+class BatchState(StrEnum):
+    """
+    What is durably known about a batch.
+    """
+
+    BUILT = "built"  #: its seeds are bound, its root is not on chain yet
+    COMMITTED = "committed"  #: the chain holds its root
+    LOST = "lost"  #: the chain holds another root at its place
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """
+    A batch: `leaves` are 256 hashes of 32 bytes each.
+    """
+
+    chain_id: int
+    contract: str
+    first_index: int
+    root: bytes
+    leaves: Sequence[bytes]
+    state: BatchState = BatchState.BUILT
+    transaction_id: int | None = None
+
+
+async def add(tx: AsyncConnection, batch: Batch) -> None:
+    """
+    Store a batch before its root is sent.
+    """
+    await tx.execute(
+        insert(batches).values(
+            chain_id=batch.chain_id,
+            contract=batch.contract,
+            first_index=batch.first_index,
+            root=batch.root,
+            leaves=b"".join(batch.leaves),
+            state=batch.state,
+            created_at=now(),
+        )
+    )
+
+
+async def get(
+    connection: AsyncConnection, chain_id: int, contract: str, first_index: int
+) -> Batch | None:
+    """
+    Return the batch that begins at an index.
+    """
+    row = (
+        await connection.execute(select(batches).where(*_is(chain_id, contract, first_index)))
+    ).one_or_none()
+    return None if row is None else _batch(row)
+
+
+async def in_states(
+    connection: AsyncConnection, chain_id: int, contract: str, states: Iterable[BatchState]
+) -> list[Batch]:
+    """
+    Return the coordinator's batches in any of the states, in the order of their indices.
+    """
+    rows = await connection.execute(
+        select(batches)
+        .where(
+            batches.c.chain_id == chain_id,
+            batches.c.contract == contract,
+            batches.c.state.in_(list(states)),
+        )
+        .order_by(batches.c.first_index)
+    )
+    return [_batch(row) for row in rows]
+
+
+async def set_state(tx: AsyncConnection, batch: Batch, state: BatchState) -> None:
+    """
+    Record what the chain says about a batch.
+    """
+    await tx.execute(
+        update(batches)
+        .where(*_is(batch.chain_id, batch.contract, batch.first_index))
+        .values(state=state)
+    )
+
+
+async def attach(tx: AsyncConnection, batch: Batch, transaction_id: int | None) -> None:
+    """
+    Record which slot commits a batch.
+    """
+    await tx.execute(
+        update(batches)
+        .where(*_is(batch.chain_id, batch.contract, batch.first_index))
+        .values(transaction_id=transaction_id)
+    )
+
+
+def _is(chain_id: int, contract: str, first_index: int) -> tuple[ColumnElement[bool], ...]:
+    return (
+        batches.c.chain_id == chain_id,
+        batches.c.contract == contract,
+        batches.c.first_index == first_index,
+    )
+
+
+def _batch(row: Row[Any]) -> Batch:
+    leaves = [row.leaves[at : at + LEAF_BYTES] for at in range(0, len(row.leaves), LEAF_BYTES)]
+    return Batch(
+        chain_id=row.chain_id,
+        contract=row.contract,
+        first_index=row.first_index,
+        root=row.root,
+        leaves=leaves,
+        state=BatchState(row.state),
+        transaction_id=row.transaction_id,
+    )

@@ -1,0 +1,166 @@
+"""
+Opening the database: the only place that knows which database it is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import time
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import event, text
+from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
+
+from oracle.errors import ConfigError, DatabaseLockedError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+    from typing import Self
+
+    from sqlalchemy.engine import Connection
+
+_PRAGMAS = (
+    "journal_mode = WAL",
+    # What is deleted is overwritten; with the truncating checkpoint nothing of it stays in the
+    # files.
+    "secure_delete = ON",
+    "synchronous = FULL",
+    "foreign_keys = ON",
+    "busy_timeout = 10000",
+    "temp_store = MEMORY",
+)
+
+
+def now() -> int:
+    """
+    Return the time in milliseconds since 1970, UTC.
+    """
+    return time.time_ns() // 1_000_000
+
+
+class Database:
+    """
+    A SQLite file with one writer.
+
+    Guarantees: a `write` block is one serializable transaction, durable when the block is left;
+    with `exclusive` no other process holds the database that way.
+
+    Does not: create a file by accident; only `migrate` creates it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._engine = create_async_engine(f"sqlite+aiosqlite:///{path}")
+        self._writing = asyncio.Lock()
+        self._lock_file: int | None = None
+        event.listen(self._engine.sync_engine, "connect", _on_connect)
+        event.listen(self._engine.sync_engine, "begin", _on_begin)
+
+    @classmethod
+    async def open(cls, path: Path, *, exclusive: bool) -> Self:
+        """
+        Open the database and bring its schema up to date; `exclusive` is for the node.
+
+        Raises `DatabaseLockedError` when another node holds it, `ConfigError` when it cannot be
+        opened.
+        """
+        database = cls(path)
+        if exclusive:
+            database._take_lock()
+            await database.migrate()
+        elif not path.exists():
+            raise ConfigError(
+                f"there is no database at {path}: start a node with `oracle run` first"
+            )
+        return database
+
+    def _take_lock(self) -> None:
+        """
+        Take a lock beside the file which dies with this process.
+        """
+        lock = self.path.with_name(self.path.name + ".lock")
+        try:
+            self._lock_file = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise ConfigError(
+                f"the database folder {self.path.parent} cannot be written ({error.strerror}): "
+                "create it or correct `database`"
+            ) from None
+        try:
+            fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise DatabaseLockedError(
+                f"another node runs on {self.path}: stop it first, SQLite serves one node"
+            ) from None
+
+    async def migrate(self) -> None:
+        """
+        Bring the schema to the newest version, creating the file (mode 0600) if there is none.
+        """
+        from oracle.store.migrations import upgrade  # noqa: PLC0415 - Alembic is slow to import
+
+        if not self.path.exists():
+            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
+        async with self._engine.connect() as connection:
+            await connection.run_sync(upgrade)
+            await connection.commit()
+
+    @asynccontextmanager
+    async def write(self) -> AsyncIterator[AsyncConnection]:
+        """
+        Yield a connection inside a transaction that commits when the block is left without an
+        error.
+        """
+        async with self._writing, self._engine.connect() as connection:
+            await connection.execution_options(oracle_write=True)
+            async with connection.begin():
+                yield connection
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[AsyncConnection]:
+        """
+        Yield a connection inside a transaction that sees one snapshot.
+        """
+        async with self._engine.connect() as connection, connection.begin():
+            yield connection
+
+    async def wipe(self) -> bool:
+        """
+        Truncate the write-ahead log, so that what was destroyed is in no file; false when a reader
+        held it up.
+        """
+        async with self._writing, self._engine.connect() as connection:
+            raw = await connection.get_raw_connection()
+            driver = raw.driver_connection
+            assert driver is not None
+            cursor = await driver.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            busy, _, _ = await cursor.fetchone()
+            await cursor.close()
+            return not busy
+
+    async def close(self) -> None:
+        """
+        Close every connection and release the lock.
+        """
+        await self._engine.dispose()
+        if self._lock_file is not None:
+            os.close(self._lock_file)
+            self._lock_file = None
+
+
+def _on_connect(connection: Any, _: Any) -> None:
+    # The driver begins no transaction by itself: `_on_begin` does, and says which kind.
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    for pragma in _PRAGMAS:
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _on_begin(connection: Connection) -> None:
+    writing = connection.get_execution_options().get("oracle_write", False)
+    connection.execute(text("BEGIN IMMEDIATE" if writing else "BEGIN"))

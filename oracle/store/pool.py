@@ -1,0 +1,392 @@
+"""
+The durable pool of entropy: encrypted, every block bound to one purpose, erased after use.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from sqlalchemy import Text, cast, exists, func, insert, literal, or_, select, update
+
+from oracle.errors import PoolError, PoolKeyError, SeedGoneError
+from oracle.faults import fault_point
+from oracle.request import State
+from oracle.store.cursors import get_setting, put_setting
+from oracle.store.engine import now
+from oracle.store.schema import blocks, requests, reveals
+from oracle.store.seal import EpochFile, PoolKey, Sealed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from sqlalchemy import ColumnElement
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
+    from oracle.store.engine import Database
+
+_KEY_CHECK = "pool_key_check"
+_EPOCH = "pool_epoch"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeedBlock:
+    """
+    A new 32-byte block for the pool: `id` 16 bytes, `received_at` in milliseconds since 1970.
+    """
+
+    id: bytes
+    sources: tuple[str, ...]
+    simulated: bool
+    received_at: int
+    seed: bytes = field(repr=False)
+
+
+def native_purpose(chain_id: int, contract: str, index: int) -> str:
+    """
+    Name the one use of a block that is the seed of an index.
+    """
+    return f"native:{chain_id}:{contract.lower()}:{index}"
+
+
+def _block_context(block_id: bytes, sources: str, received_at: int) -> bytes:
+    return b"|".join(
+        [b"block", block_id.hex().encode(), sources.encode(), str(received_at).encode()]
+    )
+
+
+def _reveal_context(chain_id: int, contract: str, index: int) -> bytes:
+    return b"reveal|" + native_purpose(chain_id, contract, index).encode()
+
+
+class Pool:
+    """
+    Entropy that waits for its use.
+
+    Guarantees: a block serves one purpose, ever, through crashes and restored backups; nothing is
+    in the database in clear; an erased block is in no file of the database once `Database.wipe`
+    has returned true.
+
+    Does not: draw or mix entropy; know what a purpose is good for.
+    """
+
+    def __init__(self, key: PoolKey, epoch: EpochFile) -> None:
+        self.key = key
+        self._epoch = epoch
+        # What was erased lives on in the write-ahead log until it is truncated: at the start
+        # nobody knows.
+        self._unwiped = True
+
+    async def wipe(self, database: Database) -> None:
+        """
+        Make what was erased vanish from the files; what a reader holds up is tried again at the
+        next call.
+        """
+        if self._unwiped and await database.wipe():
+            self._unwiped = False
+
+    async def unlock(self, database: Database) -> int:
+        """
+        Check the key and the epoch; return how many blocks had to be dropped because of a restored
+        backup.
+
+        Raises `PoolKeyError` when the database was written with another key.
+        """
+        async with database.write() as tx:
+            check = await get_setting(tx, _KEY_CHECK)
+            if check is None:
+                await put_setting(tx, _KEY_CHECK, self.key.check_value())
+            elif check != self.key.check_value():
+                raise PoolKeyError(
+                    "the pool key is not the one that this database was written with: give that "
+                    "one back"
+                )
+            stored = int(await get_setting(tx, _EPOCH) or 0)
+            reached = self._epoch.read()
+            if reached is None and stored:
+                raise PoolKeyError(
+                    "the epoch file beside the pool key is missing, so a restored backup could "
+                    "not be told from "
+                    f"the original: put it back, or write {stored} into it if this database is "
+                    "the original"
+                )
+            reached = reached or 0
+            if reached < stored:
+                raise PoolKeyError(
+                    f"the epoch file says {reached} and the database {stored}: the file is an old "
+                    "copy, "
+                    "put the right one beside the pool key"
+                )
+            if reached == stored:
+                return 0
+            # A backup, or a crash between the file and the database. What is bound has its purpose
+            # in every copy of this database and may keep it; what looks fresh here may have been
+            # used by the original.
+            dropped = await tx.execute(
+                update(blocks)
+                .where(blocks.c.purpose.is_(None), blocks.c.ciphertext.is_not(None))
+                .values(ciphertext=None, destroyed_at=now())
+            )
+            await put_setting(tx, _EPOCH, str(reached))
+            return dropped.rowcount
+
+    async def add(self, tx: AsyncConnection, new: Sequence[SeedBlock]) -> None:
+        """
+        Encrypt and store new blocks. A block that was ever seen before violates a constraint and
+        stores none.
+        """
+        rows = []
+        for block in new:
+            sources = ",".join(block.sources)
+            sealed = self.key.seal(
+                block.seed, _block_context(block.id, sources, block.received_at)
+            )
+            rows.append(
+                {
+                    "id": block.id,
+                    "sources": sources,
+                    "simulated": block.simulated,
+                    "received_at": block.received_at,
+                    "digest": self.key.digest(block.seed),
+                    "nonce": sealed.nonce,
+                    "ciphertext": sealed.ciphertext,
+                }
+            )
+        await tx.execute(insert(blocks), rows)
+
+    async def fresh(self, connection: AsyncConnection) -> int:
+        """
+        Count the blocks that have no purpose yet.
+        """
+        count = await connection.scalar(
+            select(func.count())
+            .select_from(blocks)
+            .where(blocks.c.purpose.is_(None), blocks.c.ciphertext.is_not(None))
+        )
+        return count or 0
+
+    async def is_bound(self, database: Database, chain_id: int, contract: str, index: int) -> bool:
+        """
+        Return whether an index has its block already, as after a crash in the middle of building a
+        batch.
+        """
+        async with database.read() as connection:
+            found = await connection.scalar(
+                select(blocks.c.id).where(
+                    blocks.c.purpose == native_purpose(chain_id, contract, index)
+                )
+            )
+        return found is not None
+
+    async def bind(
+        self, database: Database, chain_id: int, contract: str, indices: Sequence[int]
+    ) -> list[bytes]:
+        """
+        Bind one block to each index, the oldest first, and return their 32-byte seeds in that
+        order.
+
+        Guarantees: the epoch file is ahead of the binding; repeated after a crash it returns the
+        same seeds. Raises `PoolError` when the pool holds too few blocks; nothing is bound then.
+        """
+        purposes = [native_purpose(chain_id, contract, index) for index in indices]
+        async with database.read() as connection:
+            bound = await self._seeds(connection, purposes)
+            stored = int(await get_setting(connection, _EPOCH) or 0)
+        if len(bound) == len(purposes):
+            return [bound[purpose] for purpose in purposes]
+        if bound:
+            raise PoolError("a batch is bound in part, which no crash explains: stop and inspect")
+        self._epoch.write(stored + 1)
+        fault_point("epoch-advanced")
+        async with database.write() as tx:
+            await put_setting(tx, _EPOCH, str(stored + 1))
+            free = await tx.scalars(
+                select(blocks.c.id)
+                .where(blocks.c.purpose.is_(None), blocks.c.ciphertext.is_not(None))
+                .order_by(blocks.c.received_at, blocks.c.id)
+                .limit(len(purposes))
+            )
+            ids = list(free)
+            if len(ids) < len(purposes):
+                raise PoolError(
+                    f"{len(purposes)} blocks are needed and {len(ids)} are in the pool"
+                )
+            for block_id, purpose in zip(ids, purposes, strict=True):
+                await tx.execute(
+                    update(blocks)
+                    .where(blocks.c.id == block_id, blocks.c.purpose.is_(None))
+                    .values(purpose=purpose)
+                )
+            bound = await self._seeds(tx, purposes)
+        return [bound[purpose] for purpose in purposes]
+
+    async def seed(
+        self, connection: AsyncConnection, chain_id: int, contract: str, index: int
+    ) -> bytes:
+        """
+        Return the 32-byte seed of an index, revealed already or not.
+
+        Raises `SeedGoneError` when it was never here or is erased.
+        """
+        purpose = native_purpose(chain_id, contract, index)
+        unrevealed = await self._seeds(connection, [purpose])
+        if unrevealed:
+            return unrevealed[purpose]
+        row = (
+            await connection.execute(
+                select(reveals.c.nonce, reveals.c.ciphertext).where(
+                    *_reveal_of(chain_id, contract, [index])
+                )
+            )
+        ).one_or_none()
+        if row is None or row.ciphertext is None:
+            raise SeedGoneError(f"the seed of index {index} is not in this pool, or no longer")
+        return self.key.open(
+            Sealed(row.nonce, row.ciphertext), _reveal_context(chain_id, contract, index)
+        )
+
+    async def exposed(
+        self, connection: AsyncConnection, chain_id: int, contract: str, indices: Sequence[int]
+    ) -> set[int]:
+        """
+        Return those of the indices whose seed may have left the process.
+        """
+        rows = await connection.scalars(
+            select(reveals.c.seed_index).where(*_reveal_of(chain_id, contract, indices))
+        )
+        return set(rows)
+
+    async def expose(
+        self, tx: AsyncConnection, chain_id: int, contract: str, indices: Sequence[int]
+    ) -> None:
+        """
+        Write down that these seeds leave the process now, and erase them from the pool.
+
+        The revealed copy stays, encrypted, until `erase_closed`. Seeds that were exposed before
+        are left alone.
+        """
+        self._unwiped = True
+        known = await self.exposed(tx, chain_id, contract, indices)
+        for index in indices:
+            if index in known:
+                continue
+            seed = await self.seed(tx, chain_id, contract, index)
+            sealed = self.key.seal(seed, _reveal_context(chain_id, contract, index))
+            await tx.execute(
+                insert(reveals).values(
+                    chain_id=chain_id,
+                    contract=contract,
+                    seed_index=index,
+                    nonce=sealed.nonce,
+                    ciphertext=sealed.ciphertext,
+                    exposed_at=now(),
+                )
+            )
+            await tx.execute(
+                update(blocks)
+                .where(blocks.c.purpose == native_purpose(chain_id, contract, index))
+                .values(ciphertext=None, destroyed_at=now())
+            )
+
+    async def erase_closed(
+        self, tx: AsyncConnection, chain_id: int, contract: str, before_block: int
+    ) -> int:
+        """
+        Erase every seed of the requests that were made before a block and are settled for good;
+        return how many.
+
+        The caller knows that the windows of those requests have passed, and passed finally.
+        """
+        indices = list(
+            await tx.scalars(
+                select(requests.c.seed_index).where(
+                    requests.c.chain_id == chain_id,
+                    requests.c.contract == contract,
+                    requests.c.state.in_([State.DONE, State.CANCELLED, State.EXPIRED]),
+                    requests.c.block_number < before_block,
+                    _has_seed(chain_id, contract),
+                )
+            )
+        )
+        if not indices:
+            return 0
+        unrevealed = await self.erase_unrevealed(tx, chain_id, contract, indices)
+        return unrevealed + await self._erase_revealed(tx, chain_id, contract, indices)
+
+    async def _erase_revealed(
+        self, tx: AsyncConnection, chain_id: int, contract: str, indices: Sequence[int]
+    ) -> int:
+        self._unwiped = True
+        result = await tx.execute(
+            update(reveals)
+            .where(*_reveal_of(chain_id, contract, indices), reveals.c.ciphertext.is_not(None))
+            .values(ciphertext=None, erased_at=now())
+        )
+        return result.rowcount
+
+    async def erase_unrevealed(
+        self, tx: AsyncConnection, chain_id: int, contract: str, indices: Sequence[int]
+    ) -> int:
+        """
+        Erase seeds that will never be revealed: cancelled, expired, discarded or lost; return how
+        many.
+        """
+        self._unwiped = True
+        erased = 0
+        for index in indices:
+            result = await tx.execute(
+                update(blocks)
+                .where(
+                    blocks.c.purpose == native_purpose(chain_id, contract, index),
+                    blocks.c.ciphertext.is_not(None),
+                )
+                .values(ciphertext=None, destroyed_at=now())
+            )
+            erased += result.rowcount
+        return erased
+
+    async def _seeds(
+        self, connection: AsyncConnection, purposes: Iterable[str]
+    ) -> dict[str, bytes]:
+        rows = await connection.execute(
+            select(
+                blocks.c.id,
+                blocks.c.sources,
+                blocks.c.received_at,
+                blocks.c.nonce,
+                blocks.c.ciphertext,
+                blocks.c.purpose,
+            ).where(blocks.c.purpose.in_(list(purposes)), blocks.c.ciphertext.is_not(None))
+        )
+        return {
+            row.purpose: self.key.open(
+                Sealed(row.nonce, row.ciphertext),
+                _block_context(row.id, row.sources, row.received_at),
+            )
+            for row in rows
+        }
+
+
+def _reveal_of(
+    chain_id: int, contract: str, indices: Sequence[int]
+) -> tuple[ColumnElement[bool], ...]:
+    return (
+        reveals.c.chain_id == chain_id,
+        reveals.c.contract == contract,
+        reveals.c.seed_index.in_(indices),
+    )
+
+
+def _has_seed(chain_id: int, contract: str) -> ColumnElement[bool]:
+    purpose = literal(native_purpose(chain_id, contract, 0)[:-1]) + cast(
+        requests.c.seed_index, Text
+    )
+    return or_(
+        exists().where(
+            reveals.c.chain_id == chain_id,
+            reveals.c.contract == contract,
+            reveals.c.seed_index == requests.c.seed_index,
+            reveals.c.ciphertext.is_not(None),
+        ),
+        exists().where(blocks.c.purpose == purpose, blocks.c.ciphertext.is_not(None)),
+    )

@@ -1,0 +1,275 @@
+"""
+Tables, constraints and column types. Every rule that a constraint can state is stated here.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+    text,
+)
+
+from oracle.evm import checksum_address
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import Dialect
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+
+class Address(TypeDecorator[str]):
+    """
+    An EIP-55 address, stored as its 20 bytes.
+    """
+
+    impl = LargeBinary(20)
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> bytes | None:
+        """
+        Turn the text into bytes.
+        """
+        del dialect
+        return None if value is None else bytes.fromhex(value.removeprefix("0x"))
+
+    def process_result_value(self, value: bytes | None, dialect: Dialect) -> str | None:
+        """
+        Turn the bytes into checksummed text.
+        """
+        del dialect
+        return None if value is None else checksum_address(bytes(value))
+
+
+class U256(TypeDecorator[int]):
+    """
+    An unsigned 256-bit integer, stored as 32 big-endian bytes, so that it also sorts.
+    """
+
+    impl = LargeBinary(32)
+    cache_ok = True
+
+    def process_bind_param(self, value: int | None, dialect: Dialect) -> bytes | None:
+        """
+        Turn the integer into bytes.
+        """
+        del dialect
+        return None if value is None else value.to_bytes(32, "big")
+
+    def process_result_value(self, value: bytes | None, dialect: Dialect) -> int | None:
+        """
+        Turn the bytes into an integer.
+        """
+        del dialect
+        return None if value is None else int.from_bytes(value, "big")
+
+
+Hash32 = LargeBinary(32)
+# SQLite counts rows by itself only in a column of exactly this type.
+RowId = BigInteger().with_variant(Integer, "sqlite")
+# Milliseconds since 1970, UTC.
+Timestamp = BigInteger
+
+
+settings = Table(
+    "settings",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("value", Text, nullable=False),
+    comment="The pool's epoch and the check value of its key.",
+)
+
+cursors = Table(
+    "cursors",
+    metadata,
+    Column("chain_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("contract", Address, primary_key=True),
+    Column("block_number", BigInteger, nullable=False),
+    Column("block_hash", Hash32, nullable=False),
+    comment="The last block that was scanned, per contract.",
+)
+
+lanes = Table(
+    "lanes",
+    metadata,
+    Column("chain_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("wallet", Address, primary_key=True),
+    Column("next_nonce", BigInteger, nullable=False),
+    comment="The next nonce of every wallet.",
+)
+
+transactions = Table(
+    "transactions",
+    metadata,
+    Column("id", RowId, primary_key=True),
+    Column("chain_id", BigInteger, nullable=False),
+    Column("wallet", Address, nullable=False),
+    Column("nonce", BigInteger, nullable=False),
+    Column("purpose", Text, nullable=False),
+    Column("gas_limit", BigInteger, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("mined_hash", Hash32),
+    Column("mined_block", BigInteger),
+    Column("mined_block_hash", Hash32),
+    Column("gas_used", BigInteger),
+    Column("gas_price", U256),
+    Column("created_at", Timestamp, nullable=False),
+    Column("updated_at", Timestamp, nullable=False),
+    UniqueConstraint("chain_id", "wallet", "nonce"),
+    CheckConstraint("purpose IN ('fulfill', 'commit', 'filler')", name="purpose"),
+    CheckConstraint("state IN ('signed', 'sent', 'mined', 'final', 'lost')", name="state"),
+    Index(None, "chain_id", "wallet", "state"),
+    comment="One row per nonce: a slot that exactly one transaction will fill.",
+)
+
+attempts = Table(
+    "attempts",
+    metadata,
+    Column("transaction_hash", Hash32, primary_key=True),
+    Column("transaction_id", RowId, ForeignKey("transactions.id"), nullable=False),
+    Column("max_fee", U256, nullable=False),
+    Column("priority_fee", U256, nullable=False),
+    Column("nonce", LargeBinary(12), nullable=False),
+    Column("ciphertext", LargeBinary),
+    Column("created_at", Timestamp, nullable=False),
+    Column("sent_at", Timestamp),
+    Column("sent_block", BigInteger),
+    Index(None, "transaction_id"),
+    comment="Signed bytes for a slot, encrypted under the pool key: they hold seeds.",
+)
+
+requests = Table(
+    "requests",
+    metadata,
+    Column("chain_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("contract", Address, primary_key=True),
+    Column("request_id", Hash32, primary_key=True),
+    Column("seed_index", BigInteger, nullable=False),
+    Column("requester", Address, nullable=False),
+    Column("callback_gas_limit", BigInteger, nullable=False),
+    Column("num_words", Integer, nullable=False),
+    Column("confirmations", Integer, nullable=False),
+    Column("fee", U256, nullable=False),
+    Column("user_seed", Hash32, nullable=False),
+    Column("block_number", BigInteger, nullable=False),
+    Column("block_hash", Hash32, nullable=False),
+    Column("transaction_hash", Hash32, nullable=False),
+    Column("log_index", Integer, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("reason", Text),
+    Column("transaction_id", RowId, ForeignKey("transactions.id")),
+    Column("outcome_hash", Hash32),
+    Column("outcome_block", BigInteger),
+    Column("outcome_block_hash", Hash32),
+    Column("callback_succeeded", Boolean),
+    Column("created_at", Timestamp, nullable=False),
+    Column("updated_at", Timestamp, nullable=False),
+    # A fulfillment has all of its outcome or none of it, and a fulfilled request has one.
+    CheckConstraint(
+        "(outcome_hash IS NULL) = (outcome_block IS NULL)"
+        " AND (outcome_hash IS NULL) = (outcome_block_hash IS NULL)"
+        " AND (outcome_hash IS NOT NULL OR state NOT IN ('mined', 'done'))",
+        name="outcome",
+    ),
+    Index(None, "chain_id", "contract", "state", "block_number"),
+    Index(None, "transaction_id"),
+    # The chain gives an index to one request; only a reorg can give it to another one.
+    Index(
+        "uq_requests_seed_index",
+        "chain_id",
+        "contract",
+        "seed_index",
+        unique=True,
+        sqlite_where=text("state <> 'orphaned'"),
+        postgresql_where=text("state <> 'orphaned'"),
+    ),
+    comment="One row per request id.",
+)
+
+request_events = Table(
+    "request_events",
+    metadata,
+    Column("id", RowId, primary_key=True),
+    Column("chain_id", BigInteger, nullable=False),
+    Column("contract", Address, nullable=False),
+    Column("request_id", Hash32, nullable=False),
+    Column("before", Text),
+    Column("after", Text, nullable=False),
+    Column("reason", Text),
+    Column("at", Timestamp, nullable=False),
+    Index(None, "chain_id", "contract", "request_id"),
+    comment="Append-only: every transition of every request.",
+)
+
+blocks = Table(
+    "blocks",
+    metadata,
+    Column("id", LargeBinary(16), primary_key=True),
+    Column("sources", Text, nullable=False),
+    Column("simulated", Boolean, nullable=False),
+    Column("received_at", Timestamp, nullable=False),
+    Column("digest", Hash32, nullable=False, unique=True),
+    Column("nonce", LargeBinary(12), nullable=False),
+    Column("ciphertext", LargeBinary),
+    Column("purpose", Text, unique=True),
+    Column("destroyed_at", Timestamp),
+    CheckConstraint("(ciphertext IS NULL) = (destroyed_at IS NOT NULL)", name="destroyed"),
+    Index(
+        "ix_blocks_fresh",
+        "received_at",
+        sqlite_where=text("purpose IS NULL AND ciphertext IS NOT NULL"),
+        postgresql_where=text("purpose IS NULL AND ciphertext IS NOT NULL"),
+    ),
+    comment="32-byte blocks of entropy, encrypted; each serves one purpose, once.",
+)
+
+batches = Table(
+    "batches",
+    metadata,
+    Column("chain_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("contract", Address, primary_key=True),
+    Column("first_index", BigInteger, primary_key=True, autoincrement=False),
+    Column("root", Hash32, nullable=False),
+    Column("leaves", LargeBinary(8192), nullable=False),
+    Column("state", Text, nullable=False),
+    Column("transaction_id", RowId, ForeignKey("transactions.id")),
+    Column("created_at", Timestamp, nullable=False),
+    CheckConstraint("state IN ('built', 'committed', 'lost')", name="state"),
+    comment="256 seeds bound to consecutive indices of one coordinator. Leaf hashes are no "
+    "secret.",
+)
+
+reveals = Table(
+    "reveals",
+    metadata,
+    Column("chain_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("contract", Address, primary_key=True),
+    Column("seed_index", BigInteger, primary_key=True, autoincrement=False),
+    Column("nonce", LargeBinary(12), nullable=False),
+    Column("ciphertext", LargeBinary),
+    Column("exposed_at", Timestamp, nullable=False),
+    Column("erased_at", Timestamp),
+    CheckConstraint("(ciphertext IS NULL) = (erased_at IS NOT NULL)", name="erased"),
+    comment="Seeds that may have left the process, written down before they did.",
+)

@@ -1,0 +1,140 @@
+"""
+The pool key: AES-256-GCM for whatever holds entropy, and the epoch counter that shows a restored
+backup.
+
+Both live outside the database, so that a copy of the database alone is worth nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+import secrets
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from oracle.errors import PoolKeyError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+KEY_BYTES = 32
+NONCE_BYTES = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """
+    A 12-byte nonce and the ciphertext with its 16-byte tag.
+    """
+
+    nonce: bytes
+    ciphertext: bytes = field(repr=False)
+
+
+class PoolKey:
+    """
+    A 32-byte key for AES-256-GCM (NIST SP 800-38D) with a fresh random nonce per record.
+
+    At 2^32 records per key a nonce may repeat with probability 2^-32: rotate long before.
+    """
+
+    def __init__(self, key: bytes) -> None:
+        if len(key) != KEY_BYTES:
+            raise PoolKeyError(f"a pool key has {KEY_BYTES} bytes, not {len(key)}")
+        self._cipher = AESGCM(key)
+        self._digest_key = hmac.digest(key, b"quantum-oracle/pool/digest/v1", "sha256")
+
+    @classmethod
+    def from_text(cls, text: str) -> PoolKey:
+        """
+        Read a key from 64 hexadecimal digits.
+        """
+        try:
+            return cls(bytes.fromhex(text.strip()))
+        except ValueError:
+            raise PoolKeyError("a pool key is 64 hexadecimal digits") from None
+
+    @staticmethod
+    def generate() -> str:
+        """
+        Return a new key as 64 hexadecimal digits.
+        """
+        return secrets.token_hex(KEY_BYTES)
+
+    def __repr__(self) -> str:
+        return "PoolKey(…)"
+
+    def seal(self, plaintext: bytes, context: bytes) -> Sealed:
+        """
+        Encrypt a record; only the same `context` opens it again.
+        """
+        nonce = os.urandom(NONCE_BYTES)
+        return Sealed(nonce, self._cipher.encrypt(nonce, plaintext, context))
+
+    def open(self, sealed: Sealed, context: bytes) -> bytes:
+        """
+        Decrypt a record; raises `PoolKeyError` when it was changed, moved, or sealed by another
+        key.
+        """
+        try:
+            return self._cipher.decrypt(sealed.nonce, sealed.ciphertext, context)
+        except InvalidTag:
+            raise PoolKeyError(
+                "a record of the pool does not open with this key: it was changed, or the key is "
+                "another one"
+            ) from None
+
+    def digest(self, data: bytes) -> bytes:
+        """
+        Return a keyed 32-byte digest, by which repeats are found without keeping what was seen.
+        """
+        return hmac.digest(self._digest_key, data, "sha256")
+
+    def check_value(self) -> str:
+        """
+        Return what the database keeps to recognize its key.
+        """
+        return hashlib.sha256(self.digest(b"check")).hexdigest()[:32]
+
+
+class EpochFile:
+    """
+    A counter in a file outside the database, advanced before entropy is bound.
+
+    A database that shows a smaller number than its file is a restored backup.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def read(self) -> int | None:
+        """
+        Return the counter; nothing if there is no file yet.
+        """
+        try:
+            return int(self._path.read_text(encoding="ascii"))
+        except FileNotFoundError:
+            return None
+        except ValueError:
+            raise PoolKeyError(f"the epoch file {self._path} does not hold a number") from None
+
+    def write(self, value: int) -> None:
+        """
+        Set the counter durably: the file is replaced as a whole, or not at all.
+        """
+        draft = self._path.with_name(self._path.name + ".new")
+        with draft.open("w", encoding="ascii") as file:
+            file.write(f"{value}\n")
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(self._path)
+        folder = os.open(self._path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
