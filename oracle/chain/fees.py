@@ -1,0 +1,56 @@
+"""
+EIP-1559 fees: pure arithmetic, in wei per gas.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+GWEI = 10**9
+# What clients want before they replace a transaction: 10 % (geth), 12.5 % (Parity's heirs).
+_BUMP_NUMERATOR, _BUMP_DENOMINATOR = 9, 8
+
+
+@dataclass(frozen=True, slots=True)
+class Fees:
+    """
+    The two fees of an EIP-1559 transaction.
+    """
+
+    max_fee: int
+    priority_fee: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeePolicy:
+    """
+    What the operator pays: `priority_fee` on top of the base fee, never more than `max_fee` in
+    all.
+    """
+
+    max_fee: int
+    priority_fee: int
+
+    def quote(self, base_fee: int) -> Fees | None:
+        """
+        Return fees that hold while the base fee doubles, within the cap; nothing if the cap is too
+        low right now.
+        """
+        if base_fee + self.priority_fee > self.max_fee:
+            return None
+        return Fees(min(self.max_fee, 2 * base_fee + self.priority_fee), self.priority_fee)
+
+    def bump(self, last: Fees, base_fee: int) -> Fees | None:
+        """
+        Return fees that replace `last`: both at least 12.5 % higher; nothing if the cap does not
+        allow that.
+        """
+        max_fee = max(_bumped(last.max_fee), 2 * base_fee + self.priority_fee)
+        priority_fee = _bumped(last.priority_fee)
+        if _bumped(last.max_fee) > self.max_fee:
+            return None
+        return Fees(min(max_fee, self.max_fee), priority_fee)
+
+
+def _bumped(fee: int) -> int:
+    return -(-fee * _BUMP_NUMERATOR // _BUMP_DENOMINATOR)

@@ -1,0 +1,39 @@
+"""
+What a chain must be before anybody deploys to it or serves it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from oracle.errors import ConfigError, EndpointError
+
+if TYPE_CHECKING:
+    from oracle.chain.reader import Web3Reader
+
+# Creation code that returns `block.number` and `blockhash(block.number - 1)`:
+# NUMBER PUSH1 0 MSTORE · PUSH1 1 NUMBER SUB BLOCKHASH PUSH1 32 MSTORE · PUSH1 64 PUSH1 0 RETURN
+_PROBE = bytes.fromhex("43600052600143034060205260406000f3")
+
+
+async def probe_block_hash(reader: Web3Reader) -> None:
+    """
+    Refuse a chain whose BLOCKHASH is not the hash of its headers.
+
+    The value of a request rests on it: Scroll derives it from the number, zkSync's is not a
+    header's, Arbitrum's follows another chain's clock.
+    """
+    for _ in range(3):
+        result = bytes.fromhex(
+            (await reader.rpc("eth_call", {"data": "0x" + _PROBE.hex()}, "latest"))[2:]
+        )
+        number, block_hash = int.from_bytes(result[:32], "big"), result[32:64]
+        if number == 0:
+            raise EndpointError(f"{reader.name} has no block yet: try again after the first one")
+        if (await reader.block(number - 1)).hash == block_hash:
+            return
+    raise ConfigError(
+        f"on the chain behind {reader.name} BLOCKHASH differs from the block headers, so its "
+        "randomness could be "
+        "predicted: this chain cannot be served"
+    )

@@ -1,0 +1,214 @@
+"""
+Reading a chain through one endpoint.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+import aiohttp
+from eth_utils.address import to_checksum_address
+from hexbytes import HexBytes
+from web3 import AsyncHTTPProvider, AsyncWeb3
+from web3.exceptions import BlockNotFound, TransactionNotFound, Web3Exception, Web3RPCError
+from web3.types import RPCEndpoint
+
+from oracle.errors import EndpointError, InconsistentChainError
+from oracle.evm import Block, Log, Receipt
+from oracle.log import redact_urls
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
+    from web3.types import BlockIdentifier, LogReceipt
+
+TIMEOUT = 10.0
+
+T = TypeVar("T")
+
+
+class ChainReader(Protocol):
+    """
+    What the node asks of a chain. Every method raises `EndpointError` when the endpoint fails.
+    """
+
+    async def block(self, number: int | None = None) -> Block:
+        """
+        Return a block of the canonical chain; the head without a number.
+        """
+        ...
+
+    async def logs(self, address: str, first: int, last: int) -> list[Log]:
+        """
+        Return the contract's logs in the closed range of blocks, in the chain's order.
+        """
+        ...
+
+    async def receipt(self, transaction_hash: bytes) -> Receipt | None:
+        """
+        Return the receipt of a mined transaction.
+        """
+        ...
+
+    async def nonce(self, address: str, block: int | None = None) -> int:
+        """
+        Return how many transactions the account has mined, at the head or at a block.
+        """
+        ...
+
+    async def balance(self, address: str) -> int:
+        """
+        Return the account's balance at the head, in wei.
+        """
+        ...
+
+    async def call(self, to: str, data: bytes, block: int | None = None) -> bytes:
+        """
+        Return what a view function answers.
+        """
+        ...
+
+
+class Web3Reader:
+    """
+    A `ChainReader` over web3.py and HTTP.
+
+    Does not: retry, or fall over to another endpoint.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.name = redact_urls(url)
+        self._web3 = AsyncWeb3(
+            AsyncHTTPProvider(
+                url,
+                request_kwargs={"timeout": aiohttp.ClientTimeout(total=TIMEOUT)},
+                exception_retry_configuration=None,
+            )
+        )
+
+    async def close(self) -> None:
+        """
+        Close the connections.
+        """
+        await self._web3.provider.disconnect()
+
+    async def rpc(self, method: str, *params: object) -> Any:
+        """
+        Call a method by its name and return its raw result.
+
+        Raises `EndpointError` with the endpoint's own message, its URL cut to the host.
+        """
+        reply = await self._ask(
+            self._web3.provider.make_request(RPCEndpoint(method), list(params))
+        )
+        error: Any = reply.get("error")
+        if error is not None:
+            message = error["message"] if isinstance(error, dict) else error
+            raise EndpointError(f"{self.name}: {redact_urls(str(message))}")
+        return reply.get("result")
+
+    async def chain_id(self) -> int:
+        """
+        Return the chain id that the endpoint serves.
+        """
+        return await self._ask(self._web3.eth.chain_id)
+
+    async def is_devnet(self) -> bool:
+        """
+        Return whether the endpoint is anvil's or Hardhat's.
+        """
+        for method in ("anvil_nodeInfo", "hardhat_metadata"):
+            try:
+                if await self.rpc(method):
+                    return True
+            except EndpointError:
+                continue
+        return False
+
+    async def block(self, number: int | None = None) -> Block:  # noqa: D102 - ChainReader
+        which: BlockIdentifier = "latest" if number is None else number
+        try:
+            block = await self._ask(self._web3.eth.get_block(which))
+        except BlockNotFound:
+            raise InconsistentChainError(f"{self.name} has no block {number} any more") from None
+        return Block(
+            number=block["number"],
+            hash=bytes(block["hash"]),
+            timestamp=block["timestamp"],
+            base_fee=block.get("baseFeePerGas", 0),
+            gas_limit=block["gasLimit"],
+        )
+
+    async def logs(self, address: str, first: int, last: int) -> list[Log]:  # noqa: D102 - ChainReader
+        raw = await self._ask(
+            self._web3.eth.get_logs(
+                {"address": to_checksum_address(address), "fromBlock": first, "toBlock": last}
+            )
+        )
+        logs = [_log(item) for item in raw if not item.get("removed", False)]
+        for log in logs:
+            if not first <= log.block_number <= last or log.address != address:
+                raise InconsistentChainError(f"{self.name} returned a log that was not asked for")
+        return sorted(logs, key=lambda log: (log.block_number, log.index))
+
+    async def receipt(self, transaction_hash: bytes) -> Receipt | None:  # noqa: D102 - ChainReader
+        try:
+            raw = await self._ask(
+                self._web3.eth.get_transaction_receipt(HexBytes(transaction_hash))
+            )
+        except TransactionNotFound:
+            return None
+        return Receipt(
+            transaction_hash=bytes(raw["transactionHash"]),
+            block_number=raw["blockNumber"],
+            block_hash=bytes(raw["blockHash"]),
+            ok=raw["status"] == 1,
+            gas_used=raw["gasUsed"],
+            gas_price=raw["effectiveGasPrice"],
+            logs=tuple(_log(item) for item in raw["logs"]),
+        )
+
+    async def nonce(self, address: str, block: int | None = None) -> int:  # noqa: D102 - ChainReader
+        which: BlockIdentifier = "latest" if block is None else block
+        return await self._ask(
+            self._web3.eth.get_transaction_count(to_checksum_address(address), which)
+        )
+
+    async def balance(self, address: str) -> int:  # noqa: D102 - ChainReader
+        return await self._ask(self._web3.eth.get_balance(to_checksum_address(address)))
+
+    async def code(self, address: str) -> bytes:
+        """
+        Return the code at an address; empty if there is none.
+        """
+        return bytes(await self._ask(self._web3.eth.get_code(to_checksum_address(address))))
+
+    async def call(self, to: str, data: bytes, block: int | None = None) -> bytes:  # noqa: D102 - ChainReader
+        which: BlockIdentifier = "latest" if block is None else block
+        result = await self._ask(
+            self._web3.eth.call({"to": to_checksum_address(to), "data": data}, which)
+        )
+        return bytes(result)
+
+    async def _ask(self, answer: Awaitable[T]) -> T:
+        try:
+            return await answer
+        except (BlockNotFound, TransactionNotFound):
+            raise
+        except Web3RPCError as error:
+            raise EndpointError(f"{self.name}: {redact_urls(error.message)}") from None
+        except (TimeoutError, Web3Exception, aiohttp.ClientError, OSError, ValueError) as error:
+            reason = redact_urls(str(error)) or type(error).__name__
+            raise EndpointError(f"{self.name} does not answer: {reason}") from None
+
+
+def _log(raw: LogReceipt) -> Log:
+    return Log(
+        address=raw["address"],
+        topics=tuple(bytes(topic) for topic in raw["topics"]),
+        data=bytes(raw["data"]),
+        block_number=raw["blockNumber"],
+        block_hash=bytes(raw["blockHash"]),
+        transaction_hash=bytes(raw["transactionHash"]),
+        index=raw["logIndex"],
+    )

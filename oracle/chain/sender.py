@@ -1,0 +1,82 @@
+"""
+Handing signed bytes to an endpoint.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING, Protocol
+
+from oracle.errors import EndpointError
+
+if TYPE_CHECKING:
+    from oracle.chain.reader import Web3Reader
+
+
+class Verdict(StrEnum):
+    """
+    What an endpoint said to signed bytes.
+    """
+
+    ACCEPTED = "accepted"  #: it has them now
+    KNOWN = "known"  #: it had them before
+    STALE = "stale"  #: the nonce is used already
+    UNDERPRICED = "underpriced"  #: the fee is too low, or too close to the one it would replace
+    UNFUNDED = "unfunded"  #: the wallet cannot pay
+    REFUSED = "refused"  #: anything else
+
+
+# Endpoints agree on no codes: these are the words of geth, Nethermind, Besu, Erigon, Reth and
+# anvil.
+_WORDS = (
+    (Verdict.KNOWN, ("already known", "already imported", "known transaction", "alreadyknown")),
+    (
+        Verdict.STALE,
+        ("nonce too low", "nonce is too low", "nonce has already been used", "oldnonce"),
+    ),
+    (Verdict.UNFUNDED, ("insufficient funds", "insufficient balance", "upfront cost")),
+    (Verdict.UNDERPRICED, ("underpriced", "fee too low", "less than block base fee", "feetoolow")),
+)
+
+
+class Broadcaster(Protocol):
+    """
+    Whoever takes signed bytes to the network.
+    """
+
+    async def broadcast(self, signed: bytes) -> tuple[Verdict, str]:
+        """
+        Send signed bytes; return the verdict and the endpoint's words.
+        """
+        ...
+
+
+class Web3Sender:
+    """
+    A `Broadcaster` over one endpoint.
+
+    Guarantees: the bytes reach nobody but this endpoint.
+
+    Does not: build, sign or repeat a transaction.
+    """
+
+    def __init__(self, reader: Web3Reader) -> None:
+        self._reader = reader
+
+    async def broadcast(self, signed: bytes) -> tuple[Verdict, str]:  # noqa: D102 - Broadcaster
+        try:
+            await self._reader.rpc("eth_sendRawTransaction", "0x" + signed.hex())
+        except EndpointError as error:
+            return classify(str(error)), str(error)
+        return Verdict.ACCEPTED, ""
+
+
+def classify(message: str) -> Verdict:
+    """
+    Tell from an endpoint's words what became of the bytes.
+    """
+    lowered = message.lower()
+    for verdict, phrases in _WORDS:
+        if any(phrase in lowered for phrase in phrases):
+            return verdict
+    return Verdict.REFUSED

@@ -1,0 +1,165 @@
+"""
+Keys: loading them, and the only place that signs.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+from eth_account import Account
+from eth_account.typed_transactions.typed_transaction import TypedTransaction
+from hexbytes import HexBytes
+
+from oracle.errors import ConfigError
+from oracle.evm import checksum_address
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from eth_account.signers.local import LocalAccount
+
+    from oracle.chain.fees import Fees
+
+
+# The accounts of the mnemonic that anvil and Hardhat ship: everybody has their keys.
+WELL_KNOWN = frozenset(
+    {
+        "0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266",
+        "0x70997970C51812dc3A010C7d01b50e0d17dc79C8",
+        "0x3C44CdDdB6a900fa2b585dd299e03d12FA4293BC",
+        "0x90F79bf6EB2c4f870365E785982E1f101E93b906",
+        "0x15d34AAf54267DB7D7c367839AAf71A00a2C6A65",
+        "0x9965507D1a55bcC2695C58ba16FB37d819B0A4dc",
+        "0x976EA74026E726554dB657fA54763abd0C3a0aa9",
+        "0x14dC79964da2C08b23698B3D3cc7Ca32193d9955",
+        "0x23618e81E3f5cdF7f54C3d65f7FBc0aBf5B21E8f",
+        "0xa0Ee7A142d267C1f36714E4a8F75612F20a79720",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnsignedTransaction:
+    """
+    An EIP-1559 transaction: `to` is empty for a creation, `value` in wei, `data` may hold seeds.
+    """
+
+    chain_id: int
+    nonce: int
+    to: str
+    data: bytes = field(repr=False)
+    gas_limit: int
+    fees: Fees
+    value: int = 0
+
+
+class Signer(Protocol):
+    """
+    Whoever holds a wallet's key.
+    """
+
+    @property
+    def address(self) -> str:
+        """
+        The wallet, EIP-55.
+        """
+        ...
+
+    def sign(self, transaction: UnsignedTransaction) -> tuple[bytes, bytes]:
+        """
+        Return the signed bytes and their hash.
+        """
+        ...
+
+    def replace(self, signed: bytes, fees: Fees) -> tuple[bytes, bytes]:
+        """
+        Sign the same transaction at the same nonce with other fees.
+        """
+        ...
+
+
+class LocalSigner:
+    """
+    A key in this process's memory.
+    """
+
+    def __init__(self, account: LocalAccount) -> None:
+        self._account = account
+
+    def __repr__(self) -> str:
+        return f"LocalSigner({self.address})"
+
+    @property
+    def address(self) -> str:  # noqa: D102 - Signer
+        address: str = self._account.address
+        return address
+
+    def sign(self, transaction: UnsignedTransaction) -> tuple[bytes, bytes]:  # noqa: D102 - Signer
+        fields: dict[str, object] = {
+            "type": 2,
+            "chainId": transaction.chain_id,
+            "nonce": transaction.nonce,
+            "gas": transaction.gas_limit,
+            "maxFeePerGas": transaction.fees.max_fee,
+            "maxPriorityFeePerGas": transaction.fees.priority_fee,
+            "value": transaction.value,
+            "data": transaction.data,
+        }
+        if transaction.to:
+            fields["to"] = transaction.to
+        signed = self._account.sign_transaction(fields)  # type: ignore[arg-type]
+        return bytes(signed.raw_transaction), bytes(signed.hash)
+
+    def replace(self, signed: bytes, fees: Fees) -> tuple[bytes, bytes]:  # noqa: D102 - Signer
+        old = TypedTransaction.from_bytes(HexBytes(signed)).as_dict()
+        return self.sign(
+            UnsignedTransaction(
+                chain_id=old["chainId"],
+                nonce=old["nonce"],
+                to=checksum_address(bytes(old["to"])) if old["to"] else "",
+                data=bytes(old["data"]),
+                gas_limit=old["gas"],
+                fees=fees,
+                value=old["value"],
+            )
+        )
+
+
+def from_private_key(text: str) -> LocalSigner:
+    """
+    Load a key from 64 hexadecimal digits. The error never repeats them.
+    """
+    try:
+        account: LocalAccount = Account.from_key(bytes.fromhex(text.strip().removeprefix("0x")))
+    except ValueError:
+        raise ConfigError(
+            "a wallet key is 64 hexadecimal digits, not zero and below the curve's order"
+        ) from None
+    return LocalSigner(account)
+
+
+def from_keystore(text: str, password: str, path: Path) -> LocalSigner:
+    """
+    Load a key from the text of an encrypted keystore file (Web3 Secret Storage, version 3); errors
+    name its path.
+    """
+    try:
+        content = json.loads(text)
+    except ValueError:
+        raise ConfigError(
+            f"{path} is no keystore file: create one with `oracle wallet create`"
+        ) from None
+    try:
+        return LocalSigner(Account.from_key(Account.decrypt(content, password)))
+    except (ValueError, TypeError, KeyError):
+        raise ConfigError(f"the keystore {path} does not open with this password") from None
+
+
+def create_keystore(password: str) -> tuple[str, str]:
+    """
+    Create a wallet; return its address and the keystore file's text.
+    """
+    account = Account.create()
+    return account.address, json.dumps(account.encrypt(password))

@@ -1,0 +1,140 @@
+"""
+A lane: one wallet on one chain, its nonces, and the bytes that it has signed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from oracle.chain.wallets import UnsignedTransaction
+from oracle.store import transactions
+from oracle.store.transactions import Attempt, Purpose, SlotState, attempt_context
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
+    from oracle.chain.fees import FeePolicy, Fees
+    from oracle.chain.reader import ChainReader
+    from oracle.chain.wallets import Signer
+    from oracle.store.engine import Database
+    from oracle.store.seal import PoolKey
+    from oracle.store.transactions import Slot
+
+# A transfer of nothing to oneself, which uses up a nonce.
+FILLER_GAS = 21_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lane:
+    """
+    A wallet of this node.
+
+    Guarantees: a nonce is taken, and the bytes that fill it are stored, in the transaction of the
+    caller; nothing here reaches the network.
+
+    Does not: decide what is worth a transaction, or when to replace one.
+    """
+
+    chain_id: int
+    signer: Signer
+    fees: FeePolicy
+    key: PoolKey
+
+    @property
+    def wallet(self) -> str:
+        """
+        The wallet's address.
+        """
+        return self.signer.address
+
+    async def prepare(self, database: Database, reader: ChainReader) -> None:
+        """
+        Agree with the chain on the next nonce, before anything is signed.
+
+        A nonce that the chain has used and the store has not given out was used by somebody else:
+        it is skipped.
+        """
+        used = await reader.nonce(self.wallet)
+        async with database.write() as tx:
+            stored = await transactions.next_nonce(tx, self.chain_id, self.wallet)
+            if stored is None or stored < used:
+                await transactions.set_next_nonce(tx, self.chain_id, self.wallet, used)
+
+    async def sign(
+        self,
+        tx: AsyncConnection,
+        purpose: Purpose,
+        *,
+        to: str,
+        data: bytes,
+        gas_limit: int,
+        fees: Fees,
+    ) -> int:
+        """
+        Take the next nonce, sign and store; return the slot's id.
+        """
+        nonce = await transactions.next_nonce(tx, self.chain_id, self.wallet)
+        assert nonce is not None, "prepare comes first"
+        signed, transaction_hash = self.signer.sign(
+            UnsignedTransaction(
+                chain_id=self.chain_id,
+                nonce=nonce,
+                to=to,
+                data=data,
+                gas_limit=gas_limit,
+                fees=fees,
+            )
+        )
+        slot_id = await transactions.open_slot(
+            tx, self.chain_id, self.wallet, nonce, purpose, gas_limit
+        )
+        await self._store(tx, slot_id, signed, transaction_hash, fees)
+        await transactions.set_next_nonce(tx, self.chain_id, self.wallet, nonce + 1)
+        return slot_id
+
+    async def replace(self, tx: AsyncConnection, last: Attempt, fees: Fees) -> Attempt:
+        """
+        Sign the bytes of an attempt again with higher fees, at the same nonce, and store them.
+        """
+        signed, transaction_hash = self.signer.replace(self.signed_bytes(last), fees)
+        return await self._store(tx, last.slot_id, signed, transaction_hash, fees)
+
+    async def fill(self, tx: AsyncConnection, slot: Slot, fees: Fees) -> Attempt:
+        """
+        Sign a filler for a slot whose bytes no longer fit, and store it as the slot's newest
+        attempt.
+        """
+        signed, transaction_hash = self.signer.sign(
+            UnsignedTransaction(
+                chain_id=self.chain_id,
+                nonce=slot.nonce,
+                to=self.wallet,
+                data=b"",
+                gas_limit=FILLER_GAS,
+                fees=fees,
+            )
+        )
+        await transactions.advance_slot(tx, slot, SlotState.SIGNED, purpose=Purpose.FILLER)
+        return await self._store(tx, slot.id, signed, transaction_hash, fees)
+
+    def signed_bytes(self, attempt: Attempt) -> bytes:
+        """
+        Return the signed bytes of an attempt.
+        """
+        assert attempt.sealed is not None, "the bytes of an open slot are kept"
+        return self.key.open(attempt.sealed, attempt_context(attempt.transaction_hash))
+
+    async def _store(
+        self, tx: AsyncConnection, slot_id: int, signed: bytes, transaction_hash: bytes, fees: Fees
+    ) -> Attempt:
+        attempt = Attempt(
+            transaction_hash=transaction_hash,
+            slot_id=slot_id,
+            max_fee=fees.max_fee,
+            priority_fee=fees.priority_fee,
+            sealed=self.key.seal(signed, attempt_context(transaction_hash)),
+            sent_block=None,
+        )
+        await transactions.add_attempt(tx, attempt)
+        return attempt

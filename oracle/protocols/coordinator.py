@@ -1,0 +1,309 @@
+"""
+The native coordinator: its events, its calls, and the value of a request. Pure; no network, no
+keys.
+
+The contract's own words are in `contracts/interfaces/IQuantumCoordinator.sol`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from eth_abi.abi import decode, encode
+
+from oracle.errors import InconsistentChainError
+from oracle.evm import Log, checksum_address, keccak
+from oracle.request import Outcome, RandomnessRequest, RequestKey
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+BATCH = 256
+# The node makes no first reveal in the last blocks of a window.
+WINDOW_MARGIN = 16
+
+_REQUEST = "(address,uint256,bytes32)"
+_FULFILLMENT = f"({_REQUEST},bytes32)"
+
+REQUESTED = keccak(b"RandomnessRequested(bytes32,address,uint256,bytes32)")
+FULFILLED = keccak(b"RandomnessFulfilled(bytes32,uint256,bytes32,bool)")
+CANCELLED = keccak(b"RequestCancelled(bytes32,uint256,address,uint256)")
+COMMITTED = keccak(b"RootsCommitted(uint256,bytes32[])")
+DISCARDED = keccak(b"SeedsDiscarded(uint256,uint256)")
+
+# Gas, as measured on the contract with everything cold and rounded up (tests/contracts/Gas.t.sol).
+_GAS_PER_TRANSACTION = 30_000
+_GAS_PER_CALLDATA_BYTE = 40  # EIP-7623's floor, above what execution pays
+_GAS_PER_REQUEST = 45_000
+_GAS_PER_WORD = 300
+_GAS_PER_FAILURE = 30_000
+_GAS_PER_COMMIT = 60_000
+_GAS_PER_ROOT = 25_000
+
+
+@dataclass(frozen=True, slots=True)
+class Cancelled:
+    """
+    A request was cancelled and refunded.
+    """
+
+    request_id: bytes
+    seed_index: int
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """
+    Roots were committed, the first for the batch that begins at `first_index`.
+    """
+
+    first_index: int
+    roots: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Discarded:
+    """
+    Committed indices were given up unused: from `first_index` up to `up_to`, which is not among
+    them.
+    """
+
+    first_index: int
+    up_to: int
+
+
+Event = RandomnessRequest | Outcome | Cancelled | Committed | Discarded
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reveal:
+    """
+    A request and the 32-byte seed that fulfills it.
+    """
+
+    request: RandomnessRequest
+    seed: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Counters:
+    """
+    The next index that a request takes, and the first that is not committed.
+    """
+
+    next: int
+    committed: int
+
+
+def pack_terms(request: RandomnessRequest) -> int:
+    """
+    Return the terms in one word, as `contracts/types/Terms.sol` lays them out.
+    """
+    return (
+        request.seed_index
+        | request.callback_gas_limit << 64
+        | request.num_words << 96
+        | request.confirmations << 112
+        | request.block_number << 120
+        | request.fee << 160
+    )
+
+
+def request_id(domain: bytes, requester: str, terms: int, user_seed: bytes) -> bytes:
+    """
+    Return the id that the contract gives to a request.
+    """
+    return keccak(
+        domain + bytes(12) + bytes.fromhex(requester[2:]) + terms.to_bytes(32, "big") + user_seed
+    )
+
+
+def words(seed: bytes, id_: bytes, block_hash: bytes, count: int) -> list[int]:
+    """
+    Return the random words of a request: what its callback gets.
+    """
+    output = keccak(seed + id_ + block_hash)
+    return [int.from_bytes(keccak(output + i.to_bytes(32, "big")), "big") for i in range(count)]
+
+
+class CoordinatorProtocol:
+    """
+    Translation for one coordinator on one chain.
+
+    Guarantees: a request is returned only if its id is the hash of what its log says.
+    """
+
+    def __init__(self, chain_id: int, contract: str) -> None:
+        self.chain_id = chain_id
+        self.contract = contract
+        self.domain = keccak(encode(["uint256", "address"], [chain_id, contract]))
+
+    def decode(self, log: Log) -> Event | None:
+        """
+        Return what a log of the contract says; nothing for events that concern nobody but the
+        owner.
+
+        Raises `InconsistentChainError` when the id in a request's log is not the hash of its
+        terms.
+        """
+        topic = log.topics[0] if log.topics else b""
+        if topic == REQUESTED:
+            return self._decode_request(log)
+        if topic == FULFILLED:
+            index, _, success = decode(["uint256", "bytes32", "bool"], log.data)
+            return Outcome(
+                request_id=log.topics[1],
+                seed_index=index,
+                callback_succeeded=success,
+                transaction_hash=log.transaction_hash,
+                block_number=log.block_number,
+                block_hash=log.block_hash,
+            )
+        if topic == CANCELLED:
+            index, _, _ = decode(["uint256", "address", "uint256"], log.data)
+            return Cancelled(log.topics[1], index)
+        if topic == COMMITTED:
+            (roots,) = decode(["bytes32[]"], log.data)
+            return Committed(int.from_bytes(log.topics[1], "big"), tuple(roots))
+        if topic == DISCARDED:
+            return Discarded(*decode(["uint256", "uint256"], log.data))
+        return None
+
+    def _decode_request(self, log: Log) -> RandomnessRequest:
+        terms, user_seed = decode(["uint256", "bytes32"], log.data)
+        requester = checksum_address(log.topics[2][12:])
+        request = RandomnessRequest(
+            key=RequestKey(
+                chain_id=self.chain_id, contract=self.contract, request_id=log.topics[1]
+            ),
+            seed_index=terms & (1 << 64) - 1,
+            callback_gas_limit=terms >> 64 & (1 << 32) - 1,
+            num_words=terms >> 96 & (1 << 16) - 1,
+            confirmations=terms >> 112 & (1 << 8) - 1,
+            fee=terms >> 160,
+            requester=requester,
+            user_seed=user_seed,
+            block_number=log.block_number,
+            block_hash=log.block_hash,
+            transaction_hash=log.transaction_hash,
+            log_index=log.index,
+        )
+        if (
+            terms >> 120 & (1 << 40) - 1 != log.block_number
+            or request_id(self.domain, requester, terms, user_seed) != log.topics[1]
+        ):
+            raise InconsistentChainError(
+                f"the log of request 0x{log.topics[1].hex()} contradicts itself: "
+                "the endpoint lies, or the contract is another one"
+            )
+        return request
+
+    def encode_fulfill(
+        self,
+        reveals: Sequence[Reveal],
+        gap_leaves: Sequence[bytes],
+        proof: Sequence[bytes],
+    ) -> bytes:
+        """
+        Return the call that fulfills requests in one run; what lies between them is given by its
+        leaves.
+        """
+        first = reveals[0].request.seed_index
+        length = len(reveals) + len(gap_leaves)
+        served = {reveal.request.seed_index - first for reveal in reveals}
+        gaps = sum(1 << k for k in range(length) if k not in served)
+        items = [
+            (
+                (
+                    reveal.request.requester,
+                    pack_terms(reveal.request),
+                    reveal.request.user_seed,
+                ),
+                reveal.seed,
+            )
+            for reveal in reveals
+        ]
+        return _call(
+            "fulfill",
+            ["uint256", "uint256", f"{_FULFILLMENT}[]", "bytes32[]", "bytes32[]"],
+            [first, gaps, items, list(gap_leaves), list(proof)],
+        )
+
+    @staticmethod
+    def fulfill_gas(requests: Sequence[RandomnessRequest], calldata: bytes) -> int:
+        """
+        Return a gas limit that is always enough: fulfillments are never simulated, a formula
+        cannot leak a seed.
+
+        Every item is taken at its dearest: overflow entry, EIP-2935 look-up, failure mark, cold
+        accounts.
+        """
+        callbacks = sum(request.callback_gas_limit * 64 // 63 + 1 for request in requests)
+        words_ = sum(request.num_words for request in requests)
+        return (
+            _GAS_PER_TRANSACTION
+            + _GAS_PER_CALLDATA_BYTE * len(calldata)
+            + (_GAS_PER_REQUEST + _GAS_PER_FAILURE) * len(requests)
+            + _GAS_PER_WORD * words_
+            + callbacks
+        )
+
+    @staticmethod
+    def encode_commit(first_index: int, roots: Sequence[bytes]) -> bytes:
+        """
+        Return the call that commits the roots of the next batches.
+        """
+        return _call("commit", ["uint64", "bytes32[]"], [first_index, list(roots)])
+
+    @staticmethod
+    def commit_gas(roots: int) -> int:
+        """
+        Return a gas limit that is always enough for a commit.
+        """
+        return _GAS_PER_COMMIT + _GAS_PER_ROOT * roots
+
+    @staticmethod
+    def encode_request(
+        callback_gas_limit: int, num_words: int, confirmations: int, user_seed: bytes
+    ) -> bytes:
+        """
+        Return the call that asks for random words.
+        """
+        return _call(
+            "requestRandomness",
+            ["uint32", "uint16", "uint8", "bytes32"],
+            [callback_gas_limit, num_words, confirmations, user_seed],
+        )
+
+    @staticmethod
+    def encode_fee_at(callback_gas_limit: int, num_words: int, base_fee: int) -> bytes:
+        """
+        Return the call that quotes a fee at a base fee.
+        """
+        return _call(
+            "feeAt", ["uint32", "uint16", "uint256"], [callback_gas_limit, num_words, base_fee]
+        )
+
+    SEEDS = keccak(b"seeds()")[:4]
+    WINDOW = keccak(b"window()")[:4]
+    OPERATOR = keccak(b"operator()")[:4]
+    DEPLOYMENT_BLOCK = keccak(b"deploymentBlock()")[:4]
+
+    @staticmethod
+    def decode_counters(answer: bytes) -> Counters:
+        """
+        Read the answer to `SEEDS`.
+        """
+        return Counters(*decode(["uint64", "uint64"], answer))
+
+    @staticmethod
+    def decode_uint(answer: bytes) -> int:
+        """
+        Read the answer of a view that returns one integer.
+        """
+        return int.from_bytes(answer, "big")
+
+
+def _call(name: str, types: Sequence[str], values: Sequence[object]) -> bytes:
+    return keccak(f"{name}({','.join(types)})".encode())[:4] + encode(types, values)

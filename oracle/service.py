@@ -1,0 +1,42 @@
+"""
+One coordinator on one chain, as the steps see it: everything that they are handed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from oracle.chain.reader import ChainReader
+    from oracle.chain.sender import Broadcaster
+    from oracle.lane import Lane
+    from oracle.protocols.coordinator import CoordinatorProtocol
+    from oracle.store.engine import Database
+    from oracle.store.pool import Pool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Service:
+    """
+    What the steps of one coordinator share; depths and windows in blocks, `runway` in seeds.
+    """
+
+    chain_id: int
+    contract: str
+    database: Database
+    pool: Pool
+    reader: ChainReader
+    sender: Broadcaster
+    lane: Lane
+    protocol: CoordinatorProtocol
+    #: Blocks on top of a block before it counts as settled.
+    depth: int
+    #: Blocks from a request's own to the last in which it can be fulfilled.
+    window: int
+    #: The first block that can hold anything of the contract.
+    start_block: int
+    #: How many seeds are to be committed ahead of the next request.
+    runway: int
+    #: On a devnet the next block is as good as here: a request is confirmed one block earlier.
+    devnet: bool

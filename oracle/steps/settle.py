@@ -1,0 +1,66 @@
+"""
+Settle: MINED → DONE at the confirmation depth, and the end of every secret that is no longer
+needed.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from oracle import log
+from oracle.errors import InconsistentChainError
+from oracle.faults import fault_point
+from oracle.request import State
+from oracle.store import requests, transactions
+from oracle.store.schema import requests as table
+from oracle.store.transactions import SlotState
+
+if TYPE_CHECKING:
+    from oracle.evm import Block
+    from oracle.service import Service
+
+
+async def settle(service: Service, head: Block) -> int:
+    """
+    Finish what is deep enough; return how many requests moved.
+
+    Guarantees: a request is done only when the block that holds its fulfillment is the canonical
+    one at that depth; signed bytes are erased with it, seeds once their window has passed for
+    good.
+    """
+    settled = head.number - service.depth
+    async with service.database.read() as connection:
+        mined = await requests.in_states(
+            connection,
+            service.chain_id,
+            service.contract,
+            [State.MINED],
+            table.c.outcome_block <= settled,
+        )
+        slots = await transactions.slots_in(
+            connection, service.chain_id, service.lane.wallet, [SlotState.MINED]
+        )
+    slots = [
+        slot for slot in slots if slot.mined_block is not None and slot.mined_block <= settled
+    ]
+    blocks = {
+        (t.outcome.block_number, t.outcome.block_hash) for t in mined if t.outcome is not None
+    }
+    blocks |= {(slot.mined_block or 0, slot.mined_block_hash or b"") for slot in slots}
+    for number, block_hash in sorted(blocks):
+        if (await service.reader.block(number)).hash != block_hash:
+            raise InconsistentChainError(
+                f"block {number} was replaced: what it held is read again"
+            )
+    async with service.database.write() as tx:
+        for tracked in mined:
+            await requests.advance(tx, tracked.request.key, State.MINED, State.DONE)
+            log.get().info("request_done", **tracked.log_context())
+        for slot in slots:
+            await transactions.advance_slot(tx, slot, SlotState.FINAL)
+            await transactions.erase_attempts(tx, slot.id)
+        await service.pool.erase_closed(
+            tx, service.chain_id, service.contract, settled - service.window
+        )
+    fault_point("done")
+    return len(mined)

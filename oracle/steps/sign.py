@@ -1,0 +1,141 @@
+"""
+Sign: DRAWN → SIGNED. Requests that lie close together share a transaction.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from oracle import log
+from oracle.entropy import merkle
+from oracle.errors import InconsistentChainError
+from oracle.faults import fault_point
+from oracle.protocols.coordinator import BATCH, CoordinatorProtocol, Reveal
+from oracle.request import RandomnessRequest, State
+from oracle.store import batches, requests, transactions
+from oracle.store.transactions import Purpose, SlotState
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
+    from oracle.chain.fees import Fees
+    from oracle.evm import Block
+    from oracle.service import Service
+
+# EIP-7825: no transaction may ask for more gas.
+TRANSACTION_GAS_CAP = 1 << 24
+# A leaf that is skipped costs some 700 gas, a transaction of its own more than 30,000.
+MAX_GAP = 32
+# Transactions of one wallet under way at once: endpoints drop what queues deeper.
+MAX_IN_FLIGHT = 16
+# Calldata per item and for the proof, for planning: the exact limit follows from the exact
+# calldata.
+_ITEM_BYTES, _FIXED_BYTES = 128, 1024
+
+
+async def sign(service: Service, head: Block) -> int:
+    """
+    Build, sign and store the transactions of the drawn requests; return how many requests moved.
+
+    Guarantees: a request's block is still the canonical one when its bytes are made; bytes, nonce
+    and the requests' new state are stored together; nothing leaves the process.
+    """
+    async with service.database.read() as connection:
+        drawn = await requests.in_states(
+            connection, service.chain_id, service.contract, [State.DRAWN]
+        )
+        in_flight = await transactions.slots_in(
+            connection,
+            service.chain_id,
+            service.lane.wallet,
+            [SlotState.SIGNED, SlotState.SENT],
+        )
+    if not drawn or len(in_flight) >= MAX_IN_FLIGHT:
+        return 0
+    fees = service.lane.fees.quote(head.base_fee)
+    if fees is None:
+        log.get().warning(
+            "fee_cap_reached", base_fee=head.base_fee, max_fee=service.lane.fees.max_fee
+        )
+        return 0
+    runs = plan_runs(
+        [tracked.request for tracked in drawn], min(TRANSACTION_GAS_CAP, head.gas_limit // 2)
+    )
+    runs = runs[: MAX_IN_FLIGHT - len(in_flight)]
+    await _check_canonical(service, [request for run in runs for request in run])
+    for run in runs:
+        async with service.database.write() as tx:
+            nonce = await _sign_run(tx, service, run, fees)
+        fault_point("signed")
+        log.get().info("run_signed", first=run[0].seed_index, requests=len(run), nonce=nonce)
+    return sum(map(len, runs))
+
+
+def plan_runs(drawn: Sequence[RandomnessRequest], gas_cap: int) -> list[list[RandomnessRequest]]:
+    """
+    Split requests, in the order of their indices, into runs that one transaction can serve.
+
+    A run stays inside one batch of 256 and under the gas cap, and skips no more than `MAX_GAP`
+    indices at a time. A request that needs more gas than the cap still gets a run of its own.
+    """
+    runs: list[list[RandomnessRequest]] = []
+    for request in drawn:
+        if runs:
+            run = runs[-1]
+            last = run[-1].seed_index
+            together = [*run, request]
+            size = (
+                _FIXED_BYTES
+                + _ITEM_BYTES * len(together)
+                + 32 * (request.seed_index - run[0].seed_index)
+            )
+            if (
+                request.seed_index // BATCH == last // BATCH
+                and request.seed_index - last <= MAX_GAP
+                and CoordinatorProtocol.fulfill_gas(together, bytes(size)) <= gas_cap
+            ):
+                run.append(request)
+                continue
+        runs.append([request])
+    return runs
+
+
+async def _check_canonical(service: Service, drawn: Sequence[RandomnessRequest]) -> None:
+    for number, block_hash in sorted({(r.block_number, r.block_hash) for r in drawn}):
+        if (await service.reader.block(number)).hash != block_hash:
+            raise InconsistentChainError(
+                f"block {number} was replaced: its requests are read again"
+            )
+
+
+async def _sign_run(
+    tx: AsyncConnection, service: Service, run: Sequence[RandomnessRequest], fees: Fees
+) -> int:
+    first, last = run[0].seed_index, run[-1].seed_index
+    batch = await batches.get(tx, service.chain_id, service.contract, first // BATCH * BATCH)
+    assert batch is not None, "drawn requests lie in batches of ours"
+    reveals = []
+    for request in run:
+        seed = await service.pool.seed(tx, service.chain_id, service.contract, request.seed_index)
+        leaf = merkle.leaf(service.protocol.domain, request.seed_index, seed)
+        assert leaf == batch.leaves[request.seed_index % BATCH], "seed and batch belong together"
+        reveals.append(Reveal(request=request, seed=seed))
+    served = {request.seed_index for request in run}
+    gap_leaves = [
+        batch.leaves[index % BATCH] for index in range(first, last + 1) if index not in served
+    ]
+    proof = merkle.proof(batch.leaves, first % BATCH, last - first + 1)
+    data = service.protocol.encode_fulfill(reveals, gap_leaves, proof)
+    slot_id = await service.lane.sign(
+        tx,
+        Purpose.FULFILL,
+        to=service.contract,
+        data=data,
+        gas_limit=service.protocol.fulfill_gas(run, data),
+        fees=fees,
+    )
+    for request in run:
+        await requests.advance(tx, request.key, State.DRAWN, State.SIGNED, transaction_id=slot_id)
+    return slot_id
