@@ -1,0 +1,129 @@
+"""
+`oracle deploy`: a coordinator on a chain that can have one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import click
+
+from oracle.cli.options import json_option, keystore_option, load_signer, print_json, rpc_option
+from oracle.config import checked_address
+from oracle.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from oracle.chain.wallets import LocalSigner
+
+
+@click.command(
+    epilog="Example: oracle deploy --rpc-url http://127.0.0.1:8545 --keystore keys/owner.json "
+    "--operator 0x14dC79964da2C08b23698B3D3cc7Ca32193d9955"
+)
+@rpc_option
+@keystore_option
+@click.option(
+    "--owner", help="Cold: appoints the operator, withdraws. Default: the paying wallet."
+)
+@click.option("--operator", help="Hot: the node's wallet. Default: the paying wallet.")
+@click.option(
+    "--window",
+    type=click.IntRange(64, 8191),
+    help="Blocks in which a request can be fulfilled. Default: 8191 where the chain keeps that "
+    "many block hashes "
+    "(EIP-2935), else 256.",
+)
+@click.option(
+    "--ring-size",
+    type=click.IntRange(1, 1 << 20),
+    default=256,
+    show_default=True,
+    help="Storage slots for pending requests.",
+)
+@click.option(
+    "--flat-fee-wei",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    help="Fee per request beside gas.",
+)
+@click.option(
+    "--gas-margin-percent",
+    type=click.IntRange(0, 500),
+    default=120,
+    show_default=True,
+    help="Part of the gas costs that the fee covers.",
+)
+@json_option
+def deploy(  # noqa: PLR0913, PLR0917 - one parameter per option
+    rpc_url: str,
+    keystore: Path | None,
+    owner: str | None,
+    operator: str | None,
+    window: int | None,
+    ring_size: int,
+    flat_fee_wei: int,
+    gas_margin_percent: int,
+    *,
+    as_json: bool,
+) -> None:
+    """
+    Deploy a QuantumCoordinator and print its address.
+
+    A chain whose BLOCKHASH could be predicted is refused. All limits are immutable; there is no
+    proxy and no pause.
+    """
+    for option, address in (("--owner", owner), ("--operator", operator)):
+        if address is not None:
+            checked_address(address, option)
+    signer = load_signer(keystore)
+    settings = {
+        "owner": owner or signer.address,
+        "operator": operator or signer.address,
+        "ring_size": ring_size,
+        "flat_fee": flat_fee_wei,
+        "gas_margin_bps": gas_margin_percent * 100,
+    }
+    result = asyncio.run(_deploy(rpc_url, signer, window, settings))
+    if as_json:
+        print_json(result)
+        return
+    for name, value in result.items():
+        click.echo(f"{name}: {value}")
+
+
+async def _deploy(
+    rpc_url: str, signer: LocalSigner, window: int | None, settings: dict[str, object]
+) -> dict[str, object]:
+    from oracle import artifacts  # noqa: PLC0415 - not needed for --help
+    from oracle.chain import transact  # noqa: PLC0415 - web3 is slow to import
+    from oracle.chain.probe import probe_block_hash  # noqa: PLC0415
+    from oracle.chain.reader import Web3Reader  # noqa: PLC0415
+
+    reader = Web3Reader(rpc_url)
+    try:
+        chain_id = await reader.chain_id()
+        await probe_block_hash(reader)
+        longest = await transact.longest_window(reader)
+        if window is not None and window > longest:
+            raise ConfigError(
+                f"this chain keeps {longest} block hashes: choose --window {longest} or less"
+            )
+        config = transact.CoordinatorConfig(window=window or longest, **settings)  # type: ignore[arg-type]
+        artifact = artifacts.load("QuantumCoordinator")
+        address, receipt = await transact.deploy(reader, signer, artifact, config.encode())
+    finally:
+        await reader.close()
+    return {
+        "chainId": chain_id,
+        "coordinator": address,
+        "deploymentBlock": receipt.block_number,
+        "owner": config.owner,
+        "operator": config.operator,
+        "window": config.window,
+        "transaction": "0x" + receipt.transaction_hash.hex(),
+        "gasUsed": receipt.gas_used,
+    }

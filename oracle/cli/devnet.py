@@ -1,0 +1,82 @@
+"""
+`oracle devnet`: a local chain with everything on it, for as long as one likes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import tempfile
+from pathlib import Path
+
+import click
+
+from oracle.errors import ConfigError
+
+
+@click.command(
+    epilog="Example: oracle devnet --port 8545, then in another terminal "
+    "python -c \"import json; print(json.load(open('deployments/31337.json'))['coordinator'])\""
+)
+@click.option(
+    "--port",
+    type=click.IntRange(1, 65535),
+    default=8545,
+    show_default=True,
+    help="Where the chain's JSON-RPC listens.",
+)
+@click.option(
+    "--deployments",
+    type=click.Path(path_type=Path),
+    default=Path("deployments/31337.json"),
+    show_default=True,
+    help="File that appears when all is ready, with every address, and goes when the devnet ends.",
+)
+def devnet(port: int, deployments: Path) -> None:
+    """
+    Run a local chain with a coordinator and a node that serves it, until Ctrl-C.
+
+    It is anvil with one block per second, beside it a simulated QRNG service and an example
+    consumer.
+    Your contracts get real callbacks, as they will on a live chain; only the entropy is simulated.
+    """
+    from oracle.devnet.processes import find_anvil, require_free  # noqa: PLC0415 - not needed for --help
+
+    require_free(port, "--port")
+    find_anvil()
+    if deployments.exists():
+        raise ConfigError(
+            f"{deployments} exists: another devnet runs, or one was killed; remove the file if "
+            "none does"
+        )
+    asyncio.run(_devnet(port, deployments))
+
+
+async def _devnet(port: int, deployments: Path) -> None:
+    from oracle.devnet.network import Devnet  # noqa: PLC0415 - web3 is slow to import
+
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    with tempfile.TemporaryDirectory(prefix="oracle-devnet-") as folder:
+        async with Devnet(Path(folder), port=port, say=click.echo) as network:
+            text = json.dumps(network.deployment.document(), indent=2) + "\n"
+            deployments.parent.mkdir(parents=True, exist_ok=True)
+            draft = deployments.with_name(deployments.name + ".new")
+            draft.write_text(text, encoding="utf-8")
+            draft.replace(deployments)
+            try:
+                click.echo(f"ready: {deployments}\n{text}Ctrl-C ends it.")
+                while not stop.is_set():
+                    for process in (network.anvil, network.gateway, network.node):
+                        if process is not None:
+                            process.check()
+                    try:
+                        async with asyncio.timeout(1):
+                            await stop.wait()
+                    except TimeoutError:
+                        continue
+            finally:
+                deployments.unlink(missing_ok=True)

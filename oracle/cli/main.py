@@ -1,0 +1,113 @@
+"""
+The `oracle` command and its verbs, each loaded when it is called.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import TYPE_CHECKING, NoReturn
+
+import click
+
+from oracle import __version__
+from oracle.errors import ConfigError, OracleError, PoolKeyError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+# Verb → module, function, and the line that `oracle --help` shows without loading either.
+_VERBS = {
+    "demo": (
+        "demo",
+        "demo",
+        "Watch the whole service work, and survive a kill, in under a minute.",
+    ),
+    "devnet": (
+        "devnet",
+        "devnet",
+        "Run a local chain with coordinator, node and entropy service.",
+    ),
+    "deploy": ("deploy", "deploy", "Deploy a coordinator."),
+    "run": ("run", "run", "Run the node."),
+    "request": ("request", "request", "Ask a coordinator for random words and wait for them."),
+    "requests": ("requests", "requests", "Look at the requests that this node knows."),
+    "entropy": ("entropy", "entropy", "Create the pool key."),
+    "gateway": ("gateway", "gateway", "Serve QRNG APIs over HTTP."),
+    "wallet": ("wallet", "wallet", "Create wallets."),
+}
+
+
+class _Verbs(click.Group):
+    """
+    A group that imports a verb only when it is used: web3 alone takes most of a second.
+    """
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        del ctx
+        return list(_VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        del ctx
+        if cmd_name not in _VERBS:
+            return None
+        module, function, _ = _VERBS[cmd_name]
+        command: click.Command = getattr(importlib.import_module(f"oracle.cli.{module}"), function)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in _VERBS and not args[0].startswith("-"):
+            ctx.fail(f"no verb {args[0]!r}: known are {', '.join(_VERBS)}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        del ctx
+        with formatter.section("Verbs"):
+            formatter.write_dl([(name, line) for name, (_, _, line) in _VERBS.items()])
+
+
+@click.group(
+    cls=_Verbs,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Begin with `oracle demo`. Every verb has its own --help with an example.",
+)
+@click.version_option(__version__, prog_name="oracle")
+def cli() -> None:
+    """
+    Quantum randomness for Solidity contracts: committed ahead, fulfilled exactly once.
+    """
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """
+    Run a verb; exit with 0 when it went well, 1 when it failed, 2 for usage and configuration.
+    """
+    try:
+        cli.main(args=arguments, prog_name="oracle", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except click.exceptions.Exit as stop:
+        sys.exit(stop.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        sys.exit(130)
+    except OracleError as error:
+        _exit_with(error)
+    except ExceptionGroup as group:
+        known, unknown = group.split(OracleError)
+        if known is None or unknown is not None:
+            raise
+        _exit_with(_first(known))
+
+
+def _first(group: BaseException) -> BaseException:
+    while isinstance(group, BaseExceptionGroup):
+        group = group.exceptions[0]
+    return group
+
+
+def _exit_with(error: BaseException) -> NoReturn:
+    click.echo(f"oracle: {error}", err=True)
+    sys.exit(2 if isinstance(error, ConfigError | PoolKeyError) else 1)

@@ -1,0 +1,168 @@
+"""
+`oracle requests`: what the store knows.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from oracle.cli.options import config_option, json_option, print_json
+from oracle.config import Settings
+from oracle.errors import ConfigError, OracleError
+from oracle.request import State
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from oracle.request import TrackedRequest
+
+
+@click.group()
+def requests() -> None:
+    """
+    Look at the requests that this node knows; also while it runs.
+    """
+
+
+@requests.command("list", epilog="Example: oracle requests list --state sent --limit 20")
+@config_option
+@click.option("--state", type=click.Choice([str(state) for state in State]), help="Only these.")
+@click.option("--limit", type=click.IntRange(1, 10_000), default=25, show_default=True)
+@json_option
+def list_(config: Path, state: str | None, limit: int, *, as_json: bool) -> None:
+    """
+    List requests, the newest first, and count them by state.
+    """
+    found, counts = asyncio.run(
+        _list(Settings.load(config), State(state) if state else None, limit)
+    )
+    if as_json:
+        print_json(
+            {
+                "counts": {str(name): count for name, count in counts.items()},
+                "requests": [_document(tracked) for tracked in found],
+            }
+        )
+        return
+    from rich.console import Console  # noqa: PLC0415 - not needed for --help
+    from rich.table import Table  # noqa: PLC0415
+
+    table = Table(
+        title=", ".join(f"{count} {name}" for name, count in counts.items()) or "no requests yet"
+    )
+    for heading in ("index", "request", "requester", "block", "state", "reason"):
+        table.add_column(heading, overflow="fold")
+    for tracked in found:
+        made = tracked.request
+        table.add_row(
+            str(made.seed_index),
+            "0x" + made.key.request_id.hex()[:16] + "…",
+            made.requester,
+            str(made.block_number),
+            str(tracked.state),
+            tracked.reason or "",
+        )
+    Console().print(table)
+
+
+@requests.command(epilog="Example: oracle requests show 0x5f2c91")
+@click.argument("request_id")
+@config_option
+@json_option
+def show(request_id: str, config: Path, *, as_json: bool) -> None:
+    """
+    Show one request and everything that happened to it; the first digits of its id are enough.
+    """
+    digits = request_id.removeprefix("0x")
+    try:
+        prefix = bytes.fromhex(digits)
+    except ValueError:
+        raise ConfigError(
+            f"{request_id!r} is no request id: give 0x and an even number of hexadecimal digits"
+        ) from None
+    tracked, history = asyncio.run(_show(Settings.load(config), prefix))
+    document = _document(tracked)
+    document["history"] = [
+        {
+            "at": datetime.fromtimestamp(event.at / 1000, UTC).isoformat(timespec="milliseconds"),
+            "from": event.before,
+            "to": event.after,
+            "reason": event.reason,
+        }
+        for event in history
+    ]
+    if as_json:
+        print_json(document)
+        return
+    for name, value in document.items():
+        if name != "history" and value is not None:
+            click.echo(f"{name}: {value}")
+    for event in document["history"]:
+        reason = f" ({event['reason']})" if event["reason"] else ""
+        click.echo(f"  {event['at']}  {event['from'] or '·'} → {event['to']}{reason}")
+
+
+async def _list(
+    settings: Settings, state: State | None, limit: int
+) -> tuple[list[TrackedRequest], dict[State, int]]:
+    from oracle.store import requests as store  # noqa: PLC0415 - SQLAlchemy is slow to import
+    from oracle.store.engine import Database  # noqa: PLC0415
+
+    database = await Database.open(settings.database, exclusive=False)
+    try:
+        async with database.read() as connection:
+            return (
+                await store.newest(connection, state=state, limit=limit),
+                await store.count_by_state(connection),
+            )
+    finally:
+        await database.close()
+
+
+async def _show(settings: Settings, prefix: bytes) -> tuple[TrackedRequest, Any]:
+    from oracle.store import requests as store  # noqa: PLC0415 - SQLAlchemy is slow to import
+    from oracle.store.engine import Database  # noqa: PLC0415
+
+    database = await Database.open(settings.database, exclusive=False)
+    try:
+        async with database.read() as connection:
+            found = await store.by_prefix(connection, prefix)
+            if not found:
+                raise OracleError(
+                    f"no request begins with 0x{prefix.hex()}: `oracle requests list` shows the "
+                    "newest"
+                )
+            if len(found) > 1:
+                raise OracleError(
+                    f"several requests begin with 0x{prefix.hex()}: give more digits"
+                )
+            return found[0], await store.history(connection, found[0].request.key)
+    finally:
+        await database.close()
+
+
+def _document(tracked: TrackedRequest) -> dict[str, Any]:
+    made = tracked.request
+    outcome = tracked.outcome
+    return {
+        "requestId": "0x" + made.key.request_id.hex(),
+        "state": str(tracked.state),
+        "reason": tracked.reason,
+        "chainId": made.key.chain_id,
+        "coordinator": made.key.contract,
+        "index": made.seed_index,
+        "requester": made.requester,
+        "callbackGasLimit": made.callback_gas_limit,
+        "numWords": made.num_words,
+        "confirmations": made.confirmations,
+        "feeWei": made.fee,
+        "requestBlock": made.block_number,
+        "requestTransaction": "0x" + made.transaction_hash.hex(),
+        "fulfillmentBlock": outcome.block_number if outcome else None,
+        "fulfillmentTransaction": "0x" + outcome.transaction_hash.hex() if outcome else None,
+        "callbackSucceeded": outcome.callback_succeeded if outcome else None,
+    }

@@ -1,0 +1,277 @@
+"""
+The configuration: one TOML file, and the environment for secrets.
+
+Every secret is a field `x` that only the environment can set (`ORACLE_…__X`), with a sibling
+`x_file` that names a file holding it. Relative paths are relative to the configuration file.
+"""
+
+from __future__ import annotations
+
+import difflib
+import stat
+import tomllib
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from oracle.errors import ConfigError
+from oracle.evm import checksum_address
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from typing import Self
+
+ENVIRONMENT_PREFIX = "ORACLE_"
+_SECRETS = frozenset({"key", "password"})
+
+
+def _check_address(text: str) -> str:
+    try:
+        address = checksum_address(text)
+    except ValueError:
+        raise ValueError("an address is 0x and 40 hexadecimal digits") from None
+    digits = text.removeprefix("0x")
+    if digits not in (digits.lower(), digits.upper()) and text != address:
+        raise ValueError("the address has a wrong checksum: a digit or its case is mistyped")
+    return address
+
+
+def checked_address(text: str, option: str) -> str:
+    """
+    Return an address in EIP-55 form; raises `ConfigError` naming the option that held it.
+    """
+    try:
+        return _check_address(text)
+    except ValueError as error:
+        raise ConfigError(f"{option} {text}: {error}") from None
+
+
+Address = Annotated[str, AfterValidator(_check_address)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class WalletSettings(_Section):
+    """
+    The wallet that commits and fulfills: a keystore file with its password, or a key.
+    """
+
+    keystore: Path | None = None  #: an encrypted keystore file, see `oracle wallet create`
+    password: SecretStr | None = None  #: of the keystore
+    password_file: Path | None = None  #: a file that holds the password
+    key: SecretStr | None = None  #: 64 hexadecimal digits, instead of a keystore
+    key_file: Path | None = None  #: a file that holds the key
+
+
+class ChainSettings(_Section):
+    """
+    One coordinator on one chain.
+    """
+
+    chain_id: Annotated[int, Field(gt=0)]  #: must be what the endpoint says
+    endpoints: Annotated[list[SecretStr], Field(min_length=1, max_length=1)]  #: JSON-RPC over HTTP
+    coordinator: Address  #: the QuantumCoordinator that is served
+    wallet: WalletSettings
+    devnet: bool = False  #: a throw-away chain: simulated entropy and well-known keys are allowed
+    trusted: bool | None = None  #: the endpoint is the operator's own; on a devnet the default
+    confirmations: Annotated[int, Field(ge=0)] | None = None  #: depth at which a block counts
+    max_fee_gwei: Annotated[Decimal, Field(gt=0)] = Decimal(200)  #: never pay more per gas
+    priority_fee_gwei: Annotated[Decimal, Field(ge=0)] = Decimal("0.1")  #: on top of the base fee
+    runway: Annotated[int, Field(ge=256)] = 4096  #: seeds committed ahead of the requests
+    start_block: Annotated[int, Field(ge=0)] | None = None  #: default: the deployment block
+
+    @property
+    def depth(self) -> int:
+        """
+        Blocks on top of a block before it counts as settled: 12 unless configured, 0 on a devnet.
+        """
+        if self.confirmations is not None:
+            return self.confirmations
+        return 0 if self.devnet else 12
+
+
+class PoolSettings(_Section):
+    """
+    The encrypted pool of entropy.
+    """
+
+    key: SecretStr | None = None  #: 64 hexadecimal digits
+    key_file: Path | None = None  #: a file that holds the key, see `oracle entropy create-key`
+    epoch_file: Path | None = None  #: default: the key file's name with .epoch behind it
+    fresh: Annotated[int, Field(ge=256)] = 512  #: blocks kept ready beside the committed ones
+
+
+class SourceSettings(_Section):
+    """
+    One quantum entropy source.
+    """
+
+    kind: Literal["anu-quantum-numbers"]
+    url: str = "https://api.quantumnumbers.anu.edu.au/"  #: the vendor's, or a gateway's
+    key: SecretStr | None = None  #: the vendor's API key
+    key_file: Path | None = None  #: a file that holds the key
+
+
+class Settings(BaseSettings):
+    """
+    Everything that `oracle run` is told.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix=ENVIRONMENT_PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True
+    )
+
+    database: Path = Path("oracle.db")  #: SQLite file
+    poll_seconds: Annotated[float, Field(gt=0, le=60)] = 0.25  #: how often the head is asked for
+    pool: PoolSettings = PoolSettings()
+    chains: Annotated[dict[str, ChainSettings], Field(min_length=1, max_length=1)]
+    sources: Annotated[dict[str, SourceSettings], Field(min_length=1, max_length=1)]
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """
+        Let the environment add to the file.
+        """
+        del settings_cls, dotenv_settings, file_secret_settings
+        return env_settings, init_settings
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """
+        Read the configuration.
+
+        Raises `ConfigError` with one sentence about the first thing that is wrong.
+        """
+        try:
+            content = tomllib.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise ConfigError(
+                f"there is no configuration at {path}: name it with --config"
+            ) from None
+        except OSError as error:
+            raise ConfigError(f"{path} cannot be read: {error.strerror}") from None
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{path} is not valid TOML: {error}") from None
+        _refuse_secrets(path, content, [])
+        try:
+            settings = cls(**content)
+        except ValidationError as error:
+            raise ConfigError(f"{path}: {_sentence(cls, error)}") from None
+        return settings.model_copy(update=_rooted(settings, path.resolve().parent))
+
+
+def secret(value: SecretStr | None, file: Path | None, *, what: str, variable: str) -> str:
+    """
+    Return a secret from its value or its file.
+
+    Raises `ConfigError` when there is none, or its file can be read by everybody.
+    """
+    if value is not None:
+        return value.get_secret_value().strip()
+    if file is None:
+        raise ConfigError(
+            f"there is no {what}: set {variable}, or {variable}_FILE to a file that holds it"
+        )
+    return read_secret_file(file)
+
+
+def read_secret_file(path: Path) -> str:
+    """
+    Return what a secret file holds, without white space around it.
+
+    Raises `ConfigError` when it cannot be read, is empty, or is open to everybody.
+    """
+    try:
+        mode = path.stat().st_mode
+        text = path.read_text(encoding="utf-8").strip()
+    except FileNotFoundError:
+        raise ConfigError(f"the secret file {path} does not exist") from None
+    except (OSError, UnicodeDecodeError):
+        raise ConfigError(
+            f"the secret file {path} cannot be read: check its owner and mode"
+        ) from None
+    if mode & (stat.S_IROTH | stat.S_IWOTH):
+        raise ConfigError(f"the secret file {path} is open to everybody: run `chmod 600 {path}`")
+    if not text:
+        raise ConfigError(f"the secret file {path} is empty")
+    return text
+
+
+def variable_of(*place: str) -> str:
+    """
+    Name the environment variable of a setting.
+    """
+    return ENVIRONMENT_PREFIX + "__".join(place).upper()
+
+
+def _refuse_secrets(path: Path, content: Mapping[str, Any], place: list[str]) -> None:
+    for name, value in content.items():
+        here = [*place, name]
+        if isinstance(value, dict):
+            _refuse_secrets(path, value, here)
+        elif place and name in _SECRETS:
+            raise ConfigError(
+                f"{path}: {'.'.join(here)} is a secret and does not belong into this file: "
+                f"use {'.'.join(here)}_file, or the variable {variable_of(*here)}"
+            )
+
+
+def _sentence(model: type[BaseModel], error: ValidationError) -> str:
+    first = error.errors(include_input=False, include_url=False)[0]
+    place = [str(part) for part in first["loc"]]
+    name = ".".join(place)
+    if first["type"] == "extra_forbidden":
+        known = _fields_at(model, place[:-1])
+        close = difflib.get_close_matches(place[-1], known, n=1)
+        advice = f"did you mean {close[0]}?" if close else f"known are {', '.join(sorted(known))}"
+        return f"{name} is no setting: {advice}"
+    if first["type"] == "missing":
+        return f"{name} is missing"
+    if name in ("chains", "sources", "chains.endpoints") and first["type"] in (
+        "too_long",
+        "too_short",
+    ):
+        return f"{name} holds exactly one entry in this version"
+    return f"{name}: {first['msg'].removeprefix('Value error, ')}"
+
+
+def _fields_at(model: type[BaseModel], place: Iterable[str]) -> list[str]:
+    sections: dict[str, type[BaseModel]] = {
+        "chains": ChainSettings,
+        "sources": SourceSettings,
+        "pool": PoolSettings,
+        "wallet": WalletSettings,
+    }
+    for part in place:
+        model = sections.get(part, model)
+    return list(model.model_fields)
+
+
+def _rooted(model: BaseModel, folder: Path) -> dict[str, Any]:
+    """
+    Return the fields that hold relative paths, made absolute, through all sections.
+    """
+    changed: dict[str, Any] = {}
+    for name in type(model).model_fields:
+        value = getattr(model, name)
+        if isinstance(value, Path):
+            changed[name] = folder / value.expanduser()
+        elif isinstance(value, BaseModel):
+            changed[name] = value.model_copy(update=_rooted(value, folder))
+        elif isinstance(value, dict):
+            changed[name] = {
+                key: item.model_copy(update=_rooted(item, folder)) for key, item in value.items()
+            }
+    return changed

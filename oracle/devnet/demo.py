@@ -1,0 +1,126 @@
+"""
+The demo: requests, a node that is killed in the middle, and an audit.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from eth_abi.abi import encode
+
+from oracle.chain.transact import send_transaction, wait_for
+from oracle.devnet.audit import audit
+from oracle.devnet.network import CHAIN_ID
+from oracle.errors import OracleError
+from oracle.evm import keccak
+from oracle.protocols.coordinator import CoordinatorProtocol
+from oracle.request import Outcome, RandomnessRequest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from oracle.devnet.audit import Report
+    from oracle.devnet.network import Devnet
+
+DICE_PER_ROLL = 2
+_ROLL = keccak(b"roll(uint16)")[:4] + encode(["uint16"], [DICE_PER_ROLL])
+_GAS_FOR = keccak(b"gasFor(uint16)")[:4] + encode(["uint16"], [DICE_PER_ROLL])
+# Requests under way at once: anvil's pool takes only so many of one account.
+_CHUNK = 50
+_PATIENCE = 60.0
+
+
+@dataclass(slots=True)
+class Progress:
+    """
+    What the audience sees; `waited` holds the blocks from each request to its fulfillment.
+    """
+
+    total: int
+    requested: int = 0
+    fulfilled: int = 0
+    node_alive: bool = True
+    waited: list[int] = field(default_factory=list)
+
+
+async def play(devnet: Devnet, progress: Progress, say: Callable[[str], None]) -> Report:
+    """
+    Roll dice in three waves, and audit the chain.
+
+    The first wave is served; the node is killed as soon as the second one is mined, wherever it
+    is with it; the third finds nobody at home; then the node starts again.
+    """
+    wave = progress.total // 3
+    say(f"{wave} rolls of {DICE_PER_ROLL} dice each, with a node at work")
+    await _roll(devnet, progress, wave)
+    await _follow(devnet, progress, wave)
+    await _roll(devnet, progress, wave)
+    assert devnet.node is not None
+    await devnet.node.kill()
+    progress.node_alive = False
+    await _follow(devnet, progress, 0)
+    say(
+        f"{wave} more, and SIGKILL to the node (process {devnet.node.pid}): "
+        f"{progress.requested - progress.fulfilled} requests are open"
+    )
+    await _roll(devnet, progress, progress.total - 2 * wave)
+    await _follow(devnet, progress, 0)
+    say(f"{progress.requested - progress.fulfilled} requests wait for a node that is not there")
+    say("the node starts again on what it left on disk")
+    await devnet.start_node()
+    progress.node_alive = True
+    await _follow(devnet, progress, progress.total)
+    say("audit: every value recomputed from the chain alone")
+    return await audit(devnet.reader, devnet.deployment.coordinator, devnet.deployment.dice)
+
+
+async def _roll(devnet: Devnet, progress: Progress, count: int) -> None:
+    reader, player = devnet.reader, devnet.player()
+    dice = devnet.deployment.dice
+    gas = CoordinatorProtocol.decode_uint(await reader.call(dice, _GAS_FOR))
+    sent: list[bytes] = []
+    for start in range(0, count, _CHUNK):
+        head = await reader.block()
+        quote = CoordinatorProtocol.encode_fee_at(gas, DICE_PER_ROLL, head.base_fee * 5 // 4)
+        fee = CoordinatorProtocol.decode_uint(
+            await reader.call(devnet.deployment.coordinator, quote)
+        )
+        for _ in range(min(_CHUNK, count - start)):
+            sent.append(await send_transaction(reader, player, to=dice, data=_ROLL, value=fee))
+            progress.requested += 1
+        for transaction_hash in sent[start:]:
+            await wait_for(reader, transaction_hash)
+
+
+async def _follow(devnet: Devnet, progress: Progress, until: int) -> None:
+    """
+    Count what the chain says is fulfilled until there is enough of it.
+    """
+    protocol = CoordinatorProtocol(CHAIN_ID, devnet.deployment.coordinator)
+    deadline = time.monotonic() + _PATIENCE
+    while True:
+        head = await devnet.reader.block()
+        logs = await devnet.reader.logs(protocol.contract, 0, head.number)
+        events = [protocol.decode(item) for item in logs]
+        made = {e.key.request_id: e for e in events if isinstance(e, RandomnessRequest)}
+        done = {e.request_id: e for e in events if isinstance(e, Outcome)}
+        if len(done) > progress.fulfilled:
+            # A new fulfillment resets the patience: only silence is a failure.
+            deadline = time.monotonic() + _PATIENCE
+        progress.fulfilled = len(done)
+        progress.waited = [
+            done[request_id].block_number - made[request_id].block_number for request_id in done
+        ]
+        if len(done) >= until:
+            return
+        if devnet.node is not None and progress.node_alive:
+            devnet.node.check()
+        if time.monotonic() > deadline:
+            raise OracleError(
+                f"{len(done)} of {progress.requested} requests are fulfilled and nothing moves: "
+                f"see {devnet.folder}/node.log"
+            )
+        await asyncio.sleep(0.2)
