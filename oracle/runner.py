@@ -30,12 +30,27 @@ _REFILL_IDLE = 2.0
 _BACKOFF_FIRST, _BACKOFF_MOST = 0.5, 30.0
 
 
+async def walk(service: Service, head: Block) -> int:
+    """
+    Take every step once, under one head; return how many rows moved.
+    """
+    started = time.monotonic()
+    moved = 0
+    for step in STEPS:
+        moved += await step(service, head)
+    await service.pool.wipe(service.database)
+    log.get().debug(
+        "pass_done", head=head.number, moved=moved, ms=round(1000 * (time.monotonic() - started))
+    )
+    return moved
+
+
 class Runner:
     """
     The node at work.
 
     Guarantees: nothing is sent before the chain was read; errors that pass by themselves are
-    retried with growing pauses, every other one stops the node; `stop` ends it between two steps.
+    retried with growing pauses, every other one stops the node; `stop` ends it between two passes.
     """
 
     def __init__(
@@ -77,7 +92,7 @@ class Runner:
                 head = await service.reader.block()
                 if head.hash != seen or self._refilled.is_set():
                     self._refilled.clear()
-                    moved = await self._walk(head)
+                    moved = await walk(service, head)
                     if not resumed:
                         await resume(service)
                         resumed = True
@@ -93,22 +108,6 @@ class Runner:
                 pause = backoff
                 backoff = min(backoff * 2, _BACKOFF_MOST)
             await self._wait(pause)
-
-    async def _walk(self, head: Block) -> int:
-        started = time.monotonic()
-        moved = 0
-        for step in STEPS:
-            if self._stop.is_set():
-                break
-            moved += await step(self._service, head)
-        await self._service.pool.wipe(self._service.database)
-        log.get().debug(
-            "pass_done",
-            head=head.number,
-            moved=moved,
-            ms=round(1000 * (time.monotonic() - started)),
-        )
-        return moved
 
     async def _keep_pool(self) -> None:
         service = self._service

@@ -54,7 +54,7 @@ async def _demo(count: int, *, as_json: bool) -> tuple[Report, Progress]:
     from rich.live import Live  # noqa: PLC0415
 
     from oracle.devnet.demo import Progress, play  # noqa: PLC0415 - web3 is slow to import
-    from oracle.devnet.network import Devnet  # noqa: PLC0415
+    from oracle.devnet.network import Devnet, Ground  # noqa: PLC0415
 
     console = Console(stderr=as_json)
     progress = Progress(total=count)
@@ -64,7 +64,10 @@ async def _demo(count: int, *, as_json: bool) -> tuple[Report, Progress]:
         console.print(f"[dim]{time.monotonic() - started:5.1f} s[/dim]  {line}", highlight=False)
 
     with tempfile.TemporaryDirectory(prefix="oracle-demo-") as folder:
-        async with Devnet(Path(folder), say=say) as network:
+        async with (
+            Ground(Path(folder), say=say) as ground,
+            Devnet(Path(folder), ground) as network,
+        ):
             if not console.is_terminal:
                 return await play(network, progress, say), progress
             with Live(

@@ -54,14 +54,17 @@ def devnet(port: int, deployments: Path) -> None:
 
 
 async def _devnet(port: int, deployments: Path) -> None:
-    from oracle.devnet.network import Devnet  # noqa: PLC0415 - web3 is slow to import
+    from oracle.devnet.network import Devnet, Ground  # noqa: PLC0415 - web3 is slow to import
 
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     with tempfile.TemporaryDirectory(prefix="oracle-devnet-") as folder:
-        async with Devnet(Path(folder), port=port, say=click.echo) as network:
+        async with (
+            Ground(Path(folder), port=port, say=click.echo) as ground,
+            Devnet(Path(folder), ground) as network,
+        ):
             text = json.dumps(network.deployment.document(), indent=2) + "\n"
             deployments.parent.mkdir(parents=True, exist_ok=True)
             draft = deployments.with_name(deployments.name + ".new")
@@ -70,7 +73,7 @@ async def _devnet(port: int, deployments: Path) -> None:
             try:
                 click.echo(f"ready: {deployments}\n{text}Ctrl-C ends it.")
                 while not stop.is_set():
-                    for process in (network.anvil, network.gateway, network.node):
+                    for process in (ground.anvil, ground.gateway, network.node):
                         if process is not None:
                             process.check()
                     try:

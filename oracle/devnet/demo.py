@@ -55,29 +55,32 @@ async def play(devnet: Devnet, progress: Progress, say: Callable[[str], None]) -
     """
     wave = progress.total // 3
     say(f"{wave} rolls of {DICE_PER_ROLL} dice each, with a node at work")
-    await _roll(devnet, progress, wave)
-    await _follow(devnet, progress, wave)
-    await _roll(devnet, progress, wave)
+    await roll(devnet, progress, wave)
+    await follow(devnet, progress, wave)
+    await roll(devnet, progress, wave)
     assert devnet.node is not None
     await devnet.node.kill()
     progress.node_alive = False
-    await _follow(devnet, progress, 0)
+    await follow(devnet, progress, 0)
     say(
         f"{wave} more, and SIGKILL to the node (process {devnet.node.pid}): "
         f"{progress.requested - progress.fulfilled} requests are open"
     )
-    await _roll(devnet, progress, progress.total - 2 * wave)
-    await _follow(devnet, progress, 0)
+    await roll(devnet, progress, progress.total - 2 * wave)
+    await follow(devnet, progress, 0)
     say(f"{progress.requested - progress.fulfilled} requests wait for a node that is not there")
     say("the node starts again on what it left on disk")
     await devnet.start_node()
     progress.node_alive = True
-    await _follow(devnet, progress, progress.total)
+    await follow(devnet, progress, progress.total)
     say("audit: every value recomputed from the chain alone")
     return await audit(devnet.reader, devnet.deployment.coordinator, devnet.deployment.dice)
 
 
-async def _roll(devnet: Devnet, progress: Progress, count: int) -> None:
+async def roll(devnet: Devnet, progress: Progress, count: int) -> None:
+    """
+    Roll dice that often, and wait until every roll is in a block.
+    """
     reader, player = devnet.reader, devnet.player()
     dice = devnet.deployment.dice
     gas = CoordinatorProtocol.decode_uint(await reader.call(dice, _GAS_FOR))
@@ -95,7 +98,7 @@ async def _roll(devnet: Devnet, progress: Progress, count: int) -> None:
             await wait_for(reader, transaction_hash)
 
 
-async def _follow(devnet: Devnet, progress: Progress, until: int) -> None:
+async def follow(devnet: Devnet, progress: Progress, until: int) -> None:
     """
     Count what the chain says is fulfilled until there is enough of it.
     """

@@ -21,12 +21,14 @@ from oracle.chain.wallets import from_private_key
 from oracle.devnet.processes import Process, find_anvil, free_port
 from oracle.errors import EndpointError, OracleError
 from oracle.protocols.coordinator import CoordinatorProtocol
+from oracle.request import State
+from oracle.store.engine import Database
+from oracle.store.requests import count_by_state
 from oracle.store.seal import PoolKey
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
     from pathlib import Path
-    from types import TracebackType
     from typing import Self
 
     from oracle.chain.wallets import LocalSigner
@@ -36,8 +38,13 @@ CHAIN_ID = 31337
 PLAYER_KEY = "ac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80"
 OPERATOR_KEY = "2a871d0798f97d79848a013d4936a73bf4cc922c825d33c1cf7073dff6d409c6"
 RUNWAY = 512
+# One block per second: on automine every transaction is a block, and a window passes in a burst.
+MINING = ("--block-time", "1")
 _READY_SECONDS = 60.0
-_BLOCK_SECONDS = 1
+
+
+def _silence(_: str) -> None:
+    pass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,26 +71,31 @@ class Deployment:
         }
 
 
-class Devnet:
+class Ground:
     """
-    Processes that live as long as the context.
+    What a service stands on: a chain (anvil) and a simulated QRNG service (the gateway).
 
-    Guarantees: when the context is left, however, no process of it is alive and its folder may be
-    removed.
+    Guarantees: when the context is left, however, neither process is alive.
     """
 
     def __init__(
-        self, folder: Path, *, port: int | None = None, say: Callable[[str], None] | None = None
+        self,
+        folder: Path,
+        *,
+        port: int | None = None,
+        mining: Sequence[str] = MINING,
+        say: Callable[[str], None] = _silence,
     ) -> None:
         self.folder = folder
+        self.say = say
         self._port = port
-        self._say = say or (lambda _: None)
+        self._mining = mining
         self._stack = AsyncExitStack()
         self.anvil: Process
         self.gateway: Process
-        self.node: Process | None = None
         self.reader: Web3Reader
-        self.deployment: Deployment
+        self.rpc_url = ""
+        self.gateway_url = ""
 
     async def __aenter__(self) -> Self:
         try:
@@ -93,49 +105,96 @@ class Devnet:
             raise
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self.node is not None:
-            await self.node.stop()
+    async def __aexit__(self, *_: object) -> None:
         await self._stack.aclose()
 
     async def _bring_up(self) -> None:
-        port = self._port or free_port()
-        gateway_port = free_port()
-        rpc_url = f"http://127.0.0.1:{port}"
-        gateway_url = f"http://127.0.0.1:{gateway_port}"
-        self._say("anvil: a chain with one block per second")
+        port, gateway_port = self._port or free_port(), free_port()
+        self.rpc_url = f"http://127.0.0.1:{port}"
+        self.gateway_url = f"http://127.0.0.1:{gateway_port}"
+        self.say(f"anvil: a chain at {self.rpc_url}")
         self.anvil = await self._start(
             "anvil",
             [
                 find_anvil(),
                 *("--host", "127.0.0.1", "--port", str(port), "--chain-id", str(CHAIN_ID)),
-                *("--block-time", str(_BLOCK_SECONDS), "--silent"),
+                *self._mining,
+                "--silent",
             ],
         )
-        self._say("gateway: the API of ANU Quantum Numbers, with simulated entropy")
+        self.say("gateway: the API of ANU Quantum Numbers, with simulated entropy")
         self.gateway = await self._start(
             "gateway",
             [sys.executable, "-m", "oracle", "gateway", "--simulate", "--port", str(gateway_port)],
         )
-        self.reader = Web3Reader(rpc_url)
+        self.reader = Web3Reader(self.rpc_url)
         self._stack.push_async_callback(self.reader.close)
-        await self._until(self._chain_answers, self.anvil)
+        await until(self._chain_answers, self.anvil)
+        await until(self._gateway_answers, self.gateway)
+
+    async def _start(self, name: str, argv: list[str]) -> Process:
+        process = await Process.start(name, argv, self.folder)
+        self._stack.push_async_callback(process.stop)
+        return process
+
+    async def _chain_answers(self) -> bool:
+        try:
+            return await self.reader.chain_id() == CHAIN_ID
+        except EndpointError:
+            return False
+
+    async def _gateway_answers(self) -> bool:
+        async with httpx.AsyncClient(trust_env=False) as client:
+            try:
+                reply = await client.get(f"{self.gateway_url}/healthz")
+            except httpx.HTTPError:
+                return False
+            return reply.is_success
+
+
+class Devnet:
+    """
+    A coordinator on a ground, an example consumer, and a node that serves them.
+
+    Guarantees: when the context is left, however, the node is not alive.
+    """
+
+    def __init__(self, folder: Path, ground: Ground) -> None:
+        self.folder = folder
+        self.ground = ground
+        self.reader = ground.reader
+        self.node: Process | None = None
+        self.deployment: Deployment
+
+    async def __aenter__(self) -> Self:
+        try:
+            await self.prepare()
+            self.ground.say("node: draws entropy and commits the first seeds")
+            await self.start_node()
+            await self.until_committed()
+        except BaseException:
+            await self.__aexit__()
+            raise
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self.node is not None:
+            await self.node.stop()
+
+    async def prepare(self) -> None:
+        """
+        Deploy the contracts and write the node's configuration, keys and all.
+        """
         coordinator, dice = await self._deploy()
         self.deployment = Deployment(
-            rpc_url=rpc_url, gateway_url=gateway_url, coordinator=coordinator, dice=dice
+            rpc_url=self.ground.rpc_url,
+            gateway_url=self.ground.gateway_url,
+            coordinator=coordinator,
+            dice=dice,
         )
         self._configure()
-        await self._until(self._gateway_answers, self.gateway)
-        self._say("node: draws entropy and commits the first seeds")
-        await self.start_node()
-        await self._until(self._seeds_are_committed, self.anvil)
 
-    async def start_node(self, env: dict[str, str] | None = None) -> None:
+    async def start_node(self, env: Mapping[str, str] | None = None) -> Process:
         """
         Start the node, or start it again on what it left behind.
         """
@@ -145,16 +204,21 @@ class Devnet:
             self.folder,
             env,
         )
+        return self.node
 
-    async def _start(self, name: str, argv: list[str]) -> Process:
-        process = await Process.start(name, argv, self.folder)
-        self._stack.push_async_callback(process.stop)
-        return process
+    async def until_committed(self) -> None:
+        """
+        Wait for the first root on chain.
+        """
+        assert self.node is not None
+        await until(self._has_seeds, self.node)
 
     async def _deploy(self) -> tuple[str, str]:
         player, operator = self.player(), from_private_key(OPERATOR_KEY)
         window = await transact.longest_window(self.reader)
-        self._say(f"contracts: QuantumCoordinator (window of {window} blocks) and DiceRoller")
+        self.ground.say(
+            f"contracts: QuantumCoordinator (window of {window} blocks) and DiceRoller"
+        )
         config = transact.CoordinatorConfig(
             owner=player.address, operator=operator.address, window=window
         )
@@ -206,33 +270,38 @@ wallet.key_file = "operator.key"
         """
         return from_private_key(PLAYER_KEY)
 
-    async def _chain_answers(self) -> bool:
-        try:
-            return (await self.reader.block()).number > 0
-        except EndpointError:
-            return False
-
-    async def _gateway_answers(self) -> bool:
-        async with httpx.AsyncClient(trust_env=False) as client:
-            try:
-                reply = await client.get(f"{self.deployment.gateway_url}/healthz")
-            except httpx.HTTPError:
-                return False
-            return reply.is_success
-
-    async def _seeds_are_committed(self) -> bool:
+    async def until_settled(self, count: int) -> None:
+        """
+        Wait until the node has so many requests behind it.
+        """
         assert self.node is not None
-        self.node.check()
+
+        async def settled() -> bool:
+            database = await Database.open(self.folder / "oracle.db", exclusive=False)
+            try:
+                async with database.read() as connection:
+                    return (await count_by_state(connection)).get(State.DONE, 0) >= count
+            finally:
+                await database.close()
+
+        await until(settled, self.node)
+
+    async def _has_seeds(self) -> bool:
         answer = await self.reader.call(self.deployment.coordinator, CoordinatorProtocol.SEEDS)
         return CoordinatorProtocol.decode_counters(answer).committed > 0
 
-    @staticmethod
-    async def _until(condition: Callable[[], Awaitable[bool]], process: Process) -> None:
-        deadline = time.monotonic() + _READY_SECONDS
-        while not await condition():
-            process.check()
-            if time.monotonic() > deadline:
-                raise OracleError(
-                    f"{process.name} is not ready after {_READY_SECONDS:.0f} s: see {process.log}"
-                )
-            await asyncio.sleep(0.1)
+
+async def until(condition: Callable[[], Awaitable[bool]], process: Process) -> None:
+    """
+    Wait for a condition that a process brings about.
+
+    Raises `OracleError` when the process ends first, or a minute passes.
+    """
+    deadline = time.monotonic() + _READY_SECONDS
+    while not await condition():
+        process.check()
+        if time.monotonic() > deadline:
+            raise OracleError(
+                f"{process.name} is not ready after {_READY_SECONDS:.0f} s: see {process.log}"
+            )
+        await asyncio.sleep(0.1)

@@ -71,6 +71,19 @@ class Process:
         """
         return self._child.returncode is None
 
+    @property
+    def exit_code(self) -> int | None:
+        """
+        The code that the child ended with; minus the signal that killed it.
+        """
+        return self._child.returncode
+
+    async def wait(self) -> int:
+        """
+        Wait for the child's end; return its exit code.
+        """
+        return await self._child.wait()
+
     def check(self) -> None:
         """
         Raise `OracleError` with the child's last line when it has ended.

@@ -46,7 +46,8 @@ async def draw(service: Service, head: Block) -> int:
             )
             if after is not State.DRAWN:
                 log.get().error("request_not_served", **tracked.log_context(), reason=reason)
-    fault_point("drawn")
+    if confirmed:
+        fault_point("drawn")
     return len(confirmed)
 
 

@@ -62,5 +62,6 @@ async def settle(service: Service, head: Block) -> int:
         await service.pool.erase_closed(
             tx, service.chain_id, service.contract, settled - service.window
         )
-    fault_point("done")
+    if mined:
+        fault_point("done")
     return len(mined)

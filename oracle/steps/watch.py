@@ -72,7 +72,8 @@ async def _read_range(service: Service, first: int, last: int, head: Block) -> i
         for event in events:
             moved += await _apply(tx, service, event)
         await move_cursor(tx, service.chain_id, service.contract, last, end.hash)
-    fault_point("observed")
+    if moved:
+        fault_point("observed")
     return moved
 
 
@@ -183,5 +184,6 @@ async def _confirm(service: Service, head: Block) -> int:
         for tracked in ready:
             await requests.advance(tx, tracked.request.key, State.OBSERVED, State.CONFIRMED)
             log.get().info("request_confirmed", **tracked.log_context())
-    fault_point("confirmed")
+    if ready:
+        fault_point("confirmed")
     return len(ready)
