@@ -56,8 +56,8 @@ class Runner:
     def __init__(
         self, service: Service, source: EntropySource, *, fresh: int, poll_seconds: float
     ) -> None:
-        self._service = service
-        self._source = source
+        self.service = service
+        self.source = source
         self._fresh = fresh
         self._poll_seconds = poll_seconds
         self._stop = asyncio.Event()
@@ -73,7 +73,7 @@ class Runner:
         """
         Work until `stop` is called.
         """
-        service = self._service
+        service = self.service
         await service.lane.prepare(service.database, service.reader)
         await service.pool.wipe(service.database)
         async with asyncio.TaskGroup() as tasks:
@@ -82,7 +82,7 @@ class Runner:
         await service.pool.wipe(service.database)
 
     async def _follow_chain(self) -> None:
-        service = self._service
+        service = self.service
         backoff = _BACKOFF_FIRST
         resumed = False
         seen: bytes | None = None
@@ -110,13 +110,13 @@ class Runner:
             await self._wait(pause)
 
     async def _keep_pool(self) -> None:
-        service = self._service
+        service = self.service
         backoff = _BACKOFF_FIRST
         while not self._stop.is_set():
             pause = _REFILL_IDLE
             try:
                 target = self._fresh
-                if await refill(service.database, service.pool, self._source, target):
+                if await refill(service.database, service.pool, self.source, target):
                     self._refilled.set()
                     pause = 0
                 backoff = _BACKOFF_FIRST
@@ -126,7 +126,7 @@ class Runner:
                 # Requests that are committed need no source: a source's trouble never stops the
                 # node.
                 log.get().warning(
-                    "refill_failed", source=self._source.name, error=str(error), retry_in=backoff
+                    "refill_failed", source=self.source.name, error=str(error), retry_in=backoff
                 )
                 pause = backoff
                 backoff = min(backoff * 2, _BACKOFF_MOST)

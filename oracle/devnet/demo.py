@@ -81,21 +81,26 @@ async def roll(devnet: Devnet, progress: Progress, count: int) -> None:
     """
     Roll dice that often, and wait until every roll is in a block.
     """
-    reader, player = devnet.reader, devnet.player()
-    dice = devnet.deployment.dice
-    gas = CoordinatorProtocol.decode_uint(await reader.call(dice, _GAS_FOR))
-    sent: list[bytes] = []
     for start in range(0, count, _CHUNK):
-        head = await reader.block()
-        quote = CoordinatorProtocol.encode_fee_at(gas, DICE_PER_ROLL, head.base_fee * 5 // 4)
-        fee = CoordinatorProtocol.decode_uint(
-            await reader.call(devnet.deployment.coordinator, quote)
-        )
+        sent = []
         for _ in range(min(_CHUNK, count - start)):
-            sent.append(await send_transaction(reader, player, to=dice, data=_ROLL, value=fee))
+            sent.append(await roll_call(devnet))
             progress.requested += 1
-        for transaction_hash in sent[start:]:
-            await wait_for(reader, transaction_hash)
+        for transaction_hash in sent:
+            await wait_for(devnet.reader, transaction_hash)
+
+
+async def roll_call(devnet: Devnet) -> bytes:
+    """
+    Send one roll of the dice, with its fee; return the transaction's hash.
+    """
+    reader, dice = devnet.reader, devnet.deployment.dice
+    gas = CoordinatorProtocol.decode_uint(await reader.call(dice, _GAS_FOR))
+    # The base fee can rise by an eighth per block until this is mined.
+    base_fee = (await reader.block()).base_fee * 5 // 4
+    quote = CoordinatorProtocol.encode_fee_at(gas, DICE_PER_ROLL, base_fee)
+    fee = CoordinatorProtocol.decode_uint(await reader.call(devnet.deployment.coordinator, quote))
+    return await send_transaction(reader, devnet.player(), to=dice, data=_ROLL, value=fee)
 
 
 async def follow(devnet: Devnet, progress: Progress, until: int) -> None:

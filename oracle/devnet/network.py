@@ -159,8 +159,9 @@ class Devnet:
     Guarantees: when the context is left, however, the node is not alive.
     """
 
-    def __init__(self, folder: Path, ground: Ground) -> None:
+    def __init__(self, folder: Path, ground: Ground, *, window: int | None = None) -> None:
         self.folder = folder
+        self._window = window
         self.ground = ground
         self.reader = ground.reader
         self.node: Process | None = None
@@ -215,7 +216,7 @@ class Devnet:
 
     async def _deploy(self) -> tuple[str, str]:
         player, operator = self.player(), from_private_key(OPERATOR_KEY)
-        window = await transact.longest_window(self.reader)
+        window = self._window or await transact.longest_window(self.reader)
         self.ground.say(
             f"contracts: QuantumCoordinator (window of {window} blocks) and DiceRoller"
         )

@@ -277,6 +277,17 @@ class CoordinatorProtocol:
         )
 
     @staticmethod
+    def encode_cancel(request: RandomnessRequest) -> bytes:
+        """
+        Return the call by which a `DiceRoller` cancels a roll.
+        """
+        return _call(
+            "cancel",
+            [_REQUEST],
+            [(request.requester, pack_terms(request), request.user_seed)],
+        )
+
+    @staticmethod
     def encode_fee_at(callback_gas_limit: int, num_words: int, base_fee: int) -> bytes:
         """
         Return the call that quotes a fee at a base fee.

@@ -67,9 +67,9 @@ async def sign(service: Service, head: Block) -> int:
     await _check_canonical(service, [request for run in runs for request in run])
     for run in runs:
         async with service.database.write() as tx:
-            nonce = await _sign_run(tx, service, run, fees)
+            slot_id = await _sign_run(tx, service, run, fees)
         fault_point("signed")
-        log.get().info("run_signed", first=run[0].seed_index, requests=len(run), nonce=nonce)
+        log.get().info("run_signed", first=run[0].seed_index, requests=len(run), slot=slot_id)
     return sum(map(len, runs))
 
 

@@ -38,15 +38,17 @@ async def watch(service: Service, head: Block) -> int:
     Guarantees: what a range of blocks says and the cursor behind it are stored together; a request
     that its block no longer holds is orphaned before another one can take its index.
 
-    Does not: follow a head that is lower than the last one: it waits until the chain, or the
-    endpoint, has caught up.
+    Does not: follow a head that is lower than the last one: it raises `InconsistentChainError`,
+    which ends the pass, until the chain or the endpoint has caught up.
     """
     async with service.database.read() as connection:
         cursor = await get_cursor(connection, service.chain_id, service.contract)
     if cursor is None:
         first = service.start_block
     elif cursor[0] > head.number:
-        return 0
+        raise InconsistentChainError(
+            f"the head is block {head.number}, below block {cursor[0]} that was read before"
+        )
     elif cursor == (head.number, head.hash):
         return await _confirm(service, head)
     else:

@@ -1,0 +1,155 @@
+"""
+A chain that mines when told to, and a node whose passes are made by hand.
+"""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pytest_asyncio
+
+from oracle.chain import transact
+from oracle.cli.run import compose
+from oracle.config import Settings
+from oracle.devnet.audit import Report, audit
+from oracle.devnet.demo import roll_call
+from oracle.devnet.network import Devnet, Ground
+from oracle.protocols.coordinator import CoordinatorProtocol
+from oracle.request import RandomnessRequest, State
+from oracle.runner import walk
+from oracle.steps.refill import refill
+from oracle.store import requests
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+    from pathlib import Path
+
+    import pytest
+
+    from oracle.evm import Receipt
+    from oracle.protocols.coordinator import Counters
+    from oracle.request import TrackedRequest
+    from oracle.service import Service
+
+
+@dataclass
+class Bench:
+    """
+    A devnet without a process for the node: `walk` is one pass of it.
+    """
+
+    devnet: Devnet
+    service: Service
+    stack: AsyncExitStack
+
+    async def rpc(self, method: str, *params: object) -> Any:
+        return await self.devnet.reader.rpc(method, *params)
+
+    async def mine(self, blocks: int = 1) -> None:
+        await self.rpc("anvil_mine", hex(blocks))
+
+    async def walk(self, times: int = 1) -> None:
+        for _ in range(times):
+            await walk(self.service, await self.service.reader.block())
+
+    async def roll(self) -> RandomnessRequest:
+        """
+        Roll dice and mine the block that holds the roll.
+        """
+        return self.made(await self.mined(await self.send_roll()))
+
+    async def send_roll(self) -> bytes:
+        return await roll_call(self.devnet)
+
+    async def mined(self, transaction_hash: bytes) -> Receipt:
+        await self.mine()
+        return await transact.wait_for(self.devnet.reader, transaction_hash)
+
+    def made(self, receipt: Receipt) -> RandomnessRequest:
+        events = [
+            self.service.protocol.decode(item)
+            for item in receipt.logs
+            if item.address == self.service.contract
+        ]
+        [request] = [event for event in events if isinstance(event, RandomnessRequest)]
+        return request
+
+    async def tracked(self, request: RandomnessRequest) -> TrackedRequest:
+        async with self.service.database.read() as connection:
+            found = await requests.get(connection, request.key)
+        assert found is not None
+        return found
+
+    async def state(self, request: RandomnessRequest) -> State:
+        return (await self.tracked(request)).state
+
+    async def counters(self) -> Counters:
+        answer = await self.service.reader.call(self.service.contract, CoordinatorProtocol.SEEDS)
+        return CoordinatorProtocol.decode_counters(answer)
+
+    async def audit(self) -> Report:
+        deployment = self.devnet.deployment
+        return await audit(self.devnet.reader, deployment.coordinator, deployment.dice)
+
+    async def fork(self, depth: int) -> None:
+        """
+        Take blocks away, and make whatever replaces them differ.
+        """
+        await self.rpc("anvil_rollback", depth)
+        await self.rpc("anvil_setCoinbase", "0x" + "c0" * 20)
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def ground(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Ground]:
+    async with Ground(tmp_path_factory.mktemp("ground"), mining=()) as running:
+        yield running
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def new_bench(
+    ground: Ground, tmp_path: Path
+) -> AsyncIterator[Callable[..., Awaitable[Bench]]]:
+    """
+    Make a node on contracts of its own, with its first seeds committed.
+    """
+    snapshot = await ground.reader.rpc("evm_snapshot")
+    async with AsyncExitStack() as stack:
+
+        async def make(*, window: int = 256, **chain: object) -> Bench:
+            await ground.reader.rpc("evm_setAutomine", True)  # noqa: FBT003 - JSON-RPC
+            await ground.reader.rpc("anvil_mine", "0x2")
+            devnet = Devnet(tmp_path, ground, window=window)
+            await devnet.prepare()
+            await ground.reader.rpc("evm_setAutomine", False)  # noqa: FBT003 - JSON-RPC
+            path = tmp_path / "oracle.toml"
+            lines = [
+                line
+                for line in path.read_text(encoding="utf-8").splitlines()
+                if line.split(" = ")[0] not in chain
+            ]
+            lines += [f"{name} = {value}" for name, value in chain.items()]
+            path.write_text("\n".join(lines), encoding="utf-8")
+            runner = await compose(Settings.load(path), stack)
+            service = runner.service
+            await service.lane.prepare(service.database, service.reader)
+            await refill(service.database, service.pool, runner.source, 512)
+            await refill(service.database, service.pool, runner.source, 512)
+            bench = Bench(devnet=devnet, service=service, stack=stack)
+            await bench.walk(2)
+            await bench.mine()
+            await bench.walk()
+            counters = await bench.counters()
+            assert counters.committed >= 256
+            await bench.mine(service.depth)
+            await bench.walk()
+            return bench
+
+        yield make
+    await ground.reader.rpc("evm_revert", snapshot)
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def bench(new_bench: Callable[..., Awaitable[Bench]]) -> Bench:
+    return await new_bench()
