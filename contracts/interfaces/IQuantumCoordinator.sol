@@ -126,11 +126,11 @@ interface IQuantumCoordinator {
     event FeeChanged(uint256 flatFee, uint256 gasMarginBps);
     /// @notice Emitted when the owner appoints another operator.
     /// @param operator The new operator.
-    event OperatorChanged(address operator);
+    event OperatorChanged(address indexed operator);
     /// @notice Emitted when earnings are paid out.
     /// @param to Who got them.
     /// @param amount Wei.
-    event EarningsWithdrawn(address to, uint256 amount);
+    event EarningsWithdrawn(address indexed to, uint256 amount);
 
     /// @notice Asks for random words; the callback brings them.
     /// @dev All of `msg.value` is the fee. Read `fee` in the same transaction, or `feeAt` off chain.
