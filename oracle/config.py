@@ -12,9 +12,17 @@ import stat
 import tomllib
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from oracle.errors import ConfigError
@@ -22,7 +30,6 @@ from oracle.evm import checksum_address
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-    from typing import Self
 
 ENVIRONMENT_PREFIX = "ORACLE_"
 _SECRETS = frozenset({"key", "password"})
@@ -50,6 +57,8 @@ def checked_address(text: str, option: str) -> str:
 
 
 Address = Annotated[str, AfterValidator(_check_address)]
+# What a variable's name can carry too.
+Name = Annotated[str, Field(pattern=r"^[a-z0-9_]+$")]
 
 
 class _Section(BaseModel):
@@ -67,6 +76,15 @@ class WalletSettings(_Section):
     key: SecretStr | None = None  #: 64 hexadecimal digits, instead of a keystore
     key_file: Path | None = None  #: a file that holds the key
 
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        given = [
+            name for name in ("keystore", "key", "key_file") if getattr(self, name) is not None
+        ]
+        if len(given) > 1:
+            raise ValueError(f"{' and '.join(given)} exclude each other: one wallet, one key")
+        return self
+
 
 class ChainSettings(_Section):
     """
@@ -82,8 +100,18 @@ class ChainSettings(_Section):
     confirmations: Annotated[int, Field(ge=0)] | None = None  #: depth at which a block counts
     max_fee_gwei: Annotated[Decimal, Field(gt=0)] = Decimal(200)  #: never pay more per gas
     priority_fee_gwei: Annotated[Decimal, Field(ge=0)] = Decimal("0.1")  #: on top of the base fee
+    max_priority_fee_gwei: Annotated[Decimal, Field(ge=0)] = Decimal(5)  #: for replacements
     runway: Annotated[int, Field(ge=256)] = 4096  #: seeds committed ahead of the requests
-    start_block: Annotated[int, Field(ge=0)] | None = None  #: default: the deployment block
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.confirmations == 0 and not self.devnet:
+            raise ValueError("confirmations = 0 would reveal seeds that a reorg can take back")
+        if not self.priority_fee_gwei <= self.max_priority_fee_gwei <= self.max_fee_gwei:
+            raise ValueError(
+                "priority_fee_gwei, max_priority_fee_gwei and max_fee_gwei must rise in this order"
+            )
+        return self
 
     @property
     def depth(self) -> int:
@@ -129,8 +157,8 @@ class Settings(BaseSettings):
     database: Path = Path("oracle.db")  #: SQLite file
     poll_seconds: Annotated[float, Field(gt=0, le=60)] = 0.25  #: how often the head is asked for
     pool: PoolSettings = PoolSettings()
-    chains: Annotated[dict[str, ChainSettings], Field(min_length=1, max_length=1)]
-    sources: Annotated[dict[str, SourceSettings], Field(min_length=1, max_length=1)]
+    chains: Annotated[dict[Name, ChainSettings], Field(min_length=1, max_length=1)]
+    sources: Annotated[dict[Name, SourceSettings], Field(min_length=1, max_length=1)]
 
     @classmethod
     def settings_customise_sources(
@@ -239,6 +267,8 @@ def _sentence(model: type[BaseModel], error: ValidationError) -> str:
         return f"{name} is no setting: {advice}"
     if first["type"] == "missing":
         return f"{name} is missing"
+    if first["type"] == "string_pattern_mismatch":
+        return f"{'.'.join(place[:2])} is no name: use small letters, digits and underscores"
     if name in ("chains", "sources", "chains.endpoints") and first["type"] in (
         "too_long",
         "too_short",

@@ -17,6 +17,8 @@ Every error that the package raises on purpose.
     │   └── SeedGoneError
     ├── ChainError                  an endpoint or what it says
     │   ├── EndpointError           (retryable)
+    │   │   ├── AnsweredError       (retryable)
+    │   │   └── RevertedError       (retryable)
     │   └── InconsistentChainError  (retryable)
     ├── InsufficientFundsError      (retryable, once funded)
     ├── StaleStateError             a compare-and-set found another state than expected
@@ -136,6 +138,18 @@ class EndpointError(ChainError):
     """
 
     retryable = True
+
+
+class AnsweredError(EndpointError):
+    """
+    An endpoint answered, and its answer is an error.
+    """
+
+
+class RevertedError(EndpointError):
+    """
+    A call reverted: the contract is not what it was taken for.
+    """
 
 
 class InconsistentChainError(ChainError):

@@ -9,7 +9,10 @@ from dataclasses import dataclass
 
 from eth_hash.auto import keccak
 
-__all__ = ["Block", "Log", "Receipt", "checksum_address", "keccak"]
+__all__ = ["TRANSACTION_GAS_CAP", "Block", "Log", "Receipt", "checksum_address", "keccak"]
+
+# EIP-7825: no transaction may ask for more gas.
+TRANSACTION_GAS_CAP = 1 << 24
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -103,7 +103,7 @@ class Lane:
     async def fill(self, tx: AsyncConnection, slot: Slot, fees: Fees) -> Attempt:
         """
         Sign a filler for a slot whose bytes no longer fit, and store it as the slot's newest
-        attempt.
+        attempt; bytes that never left are erased.
         """
         signed, transaction_hash = self.signer.sign(
             UnsignedTransaction(
@@ -115,6 +115,7 @@ class Lane:
                 fees=fees,
             )
         )
+        await transactions.drop_unsent(tx, slot.id)
         await transactions.advance_slot(tx, slot, SlotState.SIGNED, purpose=Purpose.FILLER)
         return await self._store(tx, slot.id, signed, transaction_hash, fees)
 
@@ -134,7 +135,6 @@ class Lane:
             max_fee=fees.max_fee,
             priority_fee=fees.priority_fee,
             sealed=self.key.seal(signed, attempt_context(transaction_hash)),
-            sent_block=None,
         )
         await transactions.add_attempt(tx, attempt)
         return attempt

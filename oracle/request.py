@@ -48,10 +48,11 @@ TRANSITIONS: dict[State, frozenset[State]] = {
     # A reorg took the fulfillment away: the same bytes go out again (SENT), or they are rebuilt
     # (CONFIRMED).
     State.MINED: frozenset({State.DONE, State.SENT, State.CONFIRMED, State.ORPHANED}),
-    State.DONE: frozenset(),
+    # Only a reorg deeper than the confirmation depth does that; on a devnet the depth is 0.
+    State.DONE: frozenset({State.CONFIRMED, State.ORPHANED}),
     State.ORPHANED: frozenset({State.OBSERVED}),
     State.REJECTED: frozenset({State.ORPHANED, State.CANCELLED, State.MINED}),
-    State.CANCELLED: frozenset({State.ORPHANED}),
+    State.CANCELLED: frozenset({State.ORPHANED, State.MINED}),
     State.EXPIRED: frozenset({State.ORPHANED, State.CANCELLED, State.MINED}),
     State.FAILED: frozenset({State.ORPHANED, State.CANCELLED, State.MINED}),
 }

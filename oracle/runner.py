@@ -13,7 +13,7 @@ from oracle.errors import OracleError, SourceThrottledError
 from oracle.steps.commit import commit
 from oracle.steps.draw import draw
 from oracle.steps.refill import refill
-from oracle.steps.send import resume, send
+from oracle.steps.send import send
 from oracle.steps.settle import settle
 from oracle.steps.sign import sign
 from oracle.steps.watch import watch
@@ -84,7 +84,6 @@ class Runner:
     async def _follow_chain(self) -> None:
         service = self.service
         backoff = _BACKOFF_FIRST
-        resumed = False
         seen: bytes | None = None
         while not self._stop.is_set():
             pause = self._poll_seconds
@@ -93,9 +92,6 @@ class Runner:
                 if head.hash != seen or self._refilled.is_set():
                     self._refilled.clear()
                     moved = await walk(service, head)
-                    if not resumed:
-                        await resume(service)
-                        resumed = True
                     # What moved may move on under the same head.
                     seen = None if moved else head.hash
                     pause = 0 if moved else pause

@@ -7,11 +7,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from oracle.protocols.coordinator import WINDOW_MARGIN
+
 if TYPE_CHECKING:
     from oracle.chain.reader import ChainReader
     from oracle.chain.sender import Broadcaster
+    from oracle.evm import Block
     from oracle.lane import Lane
     from oracle.protocols.coordinator import CoordinatorProtocol
+    from oracle.request import RandomnessRequest
     from oracle.store.engine import Database
     from oracle.store.pool import Pool
 
@@ -40,3 +44,11 @@ class Service:
     runway: int
     #: On a devnet the next block is as good as here: a request is confirmed one block earlier.
     devnet: bool
+
+    def too_late(self, request: RandomnessRequest, head: Block, *, exposed: bool) -> bool:
+        """
+        Return whether a request is to be left alone: no seed is revealed for the first time in the
+        last blocks of a window, and nothing is sent after it.
+        """
+        left = request.block_number + self.window - (head.number + 1)
+        return left < (0 if exposed else WINDOW_MARGIN)

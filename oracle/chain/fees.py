@@ -24,12 +24,13 @@ class Fees:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeePolicy:
     """
-    What the operator pays: `priority_fee` on top of the base fee, never more than `max_fee` in
-    all.
+    What the operator pays: `priority_fee` on top of the base fee, and up to `max_priority_fee` for
+    replacements; never more than `max_fee` in all.
     """
 
     max_fee: int
     priority_fee: int
+    max_priority_fee: int
 
     def quote(self, base_fee: int) -> Fees | None:
         """
@@ -42,15 +43,15 @@ class FeePolicy:
 
     def bump(self, last: Fees, base_fee: int) -> Fees | None:
         """
-        Return fees that replace `last`: both at least 12.5 % higher; nothing if the cap does not
-        allow that.
+        Return fees that replace `last`: both at least 12.5 % higher; nothing if a cap forbids it.
         """
-        max_fee = max(_bumped(last.max_fee), 2 * base_fee + self.priority_fee)
-        priority_fee = _bumped(last.priority_fee)
-        if _bumped(last.max_fee) > self.max_fee:
+        least, priority_fee = _bumped(last.max_fee), _bumped(last.priority_fee)
+        if least > self.max_fee or priority_fee > self.max_priority_fee:
             return None
-        return Fees(min(max_fee, self.max_fee), priority_fee)
+        wanted = max(least, 2 * base_fee + priority_fee)
+        return Fees(min(wanted, self.max_fee), priority_fee)
 
 
 def _bumped(fee: int) -> int:
-    return -(-fee * _BUMP_NUMERATOR // _BUMP_DENOMINATOR)
+    # At least one wei: clients want strictly more, also than nothing.
+    return max(-(-fee * _BUMP_NUMERATOR // _BUMP_DENOMINATOR), fee + 1)

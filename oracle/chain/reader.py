@@ -4,27 +4,38 @@ Reading a chain through one endpoint.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Protocol
 
 import aiohttp
 from eth_utils.address import to_checksum_address
 from hexbytes import HexBytes
 from web3 import AsyncHTTPProvider, AsyncWeb3
-from web3.exceptions import BlockNotFound, TransactionNotFound, Web3Exception, Web3RPCError
+from web3.exceptions import (
+    BlockNotFound,
+    ContractLogicError,
+    TransactionNotFound,
+    Web3Exception,
+    Web3RPCError,
+)
 from web3.types import RPCEndpoint
 
-from oracle.errors import EndpointError, InconsistentChainError
+from oracle.errors import (
+    AnsweredError,
+    EndpointError,
+    InconsistentChainError,
+    OracleError,
+    RevertedError,
+)
 from oracle.evm import Block, Log, Receipt
 from oracle.log import redact_urls
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
+    from collections.abc import Iterator
 
-    from web3.types import BlockIdentifier, LogReceipt
+    from web3.types import LogReceipt
 
 TIMEOUT = 10.0
-
-T = TypeVar("T")
 
 
 class ChainReader(Protocol):
@@ -96,22 +107,22 @@ class Web3Reader:
         """
         Call a method by its name and return its raw result.
 
-        Raises `EndpointError` with the endpoint's own message, its URL cut to the host.
+        Raises `AnsweredError` with the endpoint's own message, its URL cut to the host.
         """
-        reply = await self._ask(
-            self._web3.provider.make_request(RPCEndpoint(method), list(params))
-        )
-        error: Any = reply.get("error")
-        if error is not None:
-            message = error["message"] if isinstance(error, dict) else error
-            raise EndpointError(f"{self.name}: {redact_urls(str(message))}")
-        return reply.get("result")
+        with self._speaking():
+            reply = await self._web3.provider.make_request(RPCEndpoint(method), list(params))
+            error: Any = reply.get("error")
+            if error is None:
+                return reply["result"]
+        message = error.get("message", "") if isinstance(error, dict) else error
+        raise AnsweredError(f"{self.name}: {redact_urls(str(message))}")
 
     async def chain_id(self) -> int:
         """
         Return the chain id that the endpoint serves.
         """
-        return await self._ask(self._web3.eth.chain_id)
+        with self._speaking():
+            return _number(await self._web3.eth.chain_id)
 
     async def is_devnet(self) -> bool:
         """
@@ -121,85 +132,103 @@ class Web3Reader:
             try:
                 if await self.rpc(method):
                     return True
-            except EndpointError:
+            except AnsweredError:
                 continue
         return False
 
     async def block(self, number: int | None = None) -> Block:  # noqa: D102 - ChainReader
-        which: BlockIdentifier = "latest" if number is None else number
-        try:
-            block = await self._ask(self._web3.eth.get_block(which))
-        except BlockNotFound:
-            raise InconsistentChainError(f"{self.name} has no block {number} any more") from None
-        return Block(
-            number=block["number"],
-            hash=bytes(block["hash"]),
-            timestamp=block["timestamp"],
-            base_fee=block.get("baseFeePerGas", 0),
-            gas_limit=block["gasLimit"],
-        )
+        with self._speaking():
+            try:
+                block = await self._web3.eth.get_block("latest" if number is None else number)
+            except BlockNotFound:
+                raise InconsistentChainError(f"{self.name} has no block {number}") from None
+            return Block(
+                number=_number(block["number"]),
+                hash=bytes(block["hash"]),
+                timestamp=block["timestamp"],
+                base_fee=block.get("baseFeePerGas", 0),
+                gas_limit=block["gasLimit"],
+            )
 
     async def logs(self, address: str, first: int, last: int) -> list[Log]:  # noqa: D102 - ChainReader
-        raw = await self._ask(
-            self._web3.eth.get_logs(
+        with self._speaking():
+            raw = await self._web3.eth.get_logs(
                 {"address": to_checksum_address(address), "fromBlock": first, "toBlock": last}
             )
-        )
-        logs = [_log(item) for item in raw if not item.get("removed", False)]
+            logs = [_log(item) for item in raw if not item.get("removed", False)]
         for log in logs:
             if not first <= log.block_number <= last or log.address != address:
                 raise InconsistentChainError(f"{self.name} returned a log that was not asked for")
         return sorted(logs, key=lambda log: (log.block_number, log.index))
 
     async def receipt(self, transaction_hash: bytes) -> Receipt | None:  # noqa: D102 - ChainReader
-        try:
-            raw = await self._ask(
-                self._web3.eth.get_transaction_receipt(HexBytes(transaction_hash))
+        with self._speaking():
+            try:
+                hash_ = HexBytes(transaction_hash)
+                raw = await self._web3.eth.get_transaction_receipt(hash_)
+            except TransactionNotFound:
+                return None
+            return Receipt(
+                transaction_hash=bytes(raw["transactionHash"]),
+                block_number=_number(raw["blockNumber"]),
+                block_hash=bytes(raw["blockHash"]),
+                ok=raw["status"] == 1,
+                gas_used=raw["gasUsed"],
+                gas_price=raw["effectiveGasPrice"],
+                logs=tuple(_log(item) for item in raw["logs"]),
             )
-        except TransactionNotFound:
-            return None
-        return Receipt(
-            transaction_hash=bytes(raw["transactionHash"]),
-            block_number=raw["blockNumber"],
-            block_hash=bytes(raw["blockHash"]),
-            ok=raw["status"] == 1,
-            gas_used=raw["gasUsed"],
-            gas_price=raw["effectiveGasPrice"],
-            logs=tuple(_log(item) for item in raw["logs"]),
-        )
 
     async def nonce(self, address: str, block: int | None = None) -> int:  # noqa: D102 - ChainReader
-        which: BlockIdentifier = "latest" if block is None else block
-        return await self._ask(
-            self._web3.eth.get_transaction_count(to_checksum_address(address), which)
-        )
+        with self._speaking():
+            return _number(
+                await self._web3.eth.get_transaction_count(
+                    to_checksum_address(address), "latest" if block is None else block
+                )
+            )
 
     async def balance(self, address: str) -> int:  # noqa: D102 - ChainReader
-        return await self._ask(self._web3.eth.get_balance(to_checksum_address(address)))
+        with self._speaking():
+            return _number(await self._web3.eth.get_balance(to_checksum_address(address)))
 
     async def code(self, address: str) -> bytes:
         """
         Return the code at an address; empty if there is none.
         """
-        return bytes(await self._ask(self._web3.eth.get_code(to_checksum_address(address))))
+        with self._speaking():
+            return bytes(await self._web3.eth.get_code(to_checksum_address(address)))
 
     async def call(self, to: str, data: bytes, block: int | None = None) -> bytes:  # noqa: D102 - ChainReader
-        which: BlockIdentifier = "latest" if block is None else block
-        result = await self._ask(
-            self._web3.eth.call({"to": to_checksum_address(to), "data": data}, which)
-        )
-        return bytes(result)
+        with self._speaking():
+            result = await self._web3.eth.call(
+                {"to": to_checksum_address(to), "data": HexBytes(data)},
+                "latest" if block is None else block,
+            )
+            return bytes(result)
 
-    async def _ask(self, answer: Awaitable[T]) -> T:
+    @contextmanager
+    def _speaking(self) -> Iterator[None]:
+        """
+        Turn whatever an exchange can raise into errors of this package, without the URL's secrets.
+        """
         try:
-            return await answer
-        except (BlockNotFound, TransactionNotFound):
+            yield
+        except OracleError:
             raise
+        except ContractLogicError:
+            raise RevertedError(f"{self.name}: the call reverted") from None
         except Web3RPCError as error:
-            raise EndpointError(f"{self.name}: {redact_urls(error.message)}") from None
-        except (TimeoutError, Web3Exception, aiohttp.ClientError, OSError, ValueError) as error:
+            raise AnsweredError(f"{self.name}: {redact_urls(error.message)}") from None
+        except (Web3Exception, aiohttp.ClientError, TimeoutError, OSError) as error:
             reason = redact_urls(str(error)) or type(error).__name__
             raise EndpointError(f"{self.name} does not answer: {reason}") from None
+        except (KeyError, TypeError, AttributeError, ValueError):
+            raise EndpointError(f"{self.name} answered with something malformed") from None
+
+
+def _number(value: object) -> int:
+    if not isinstance(value, int):
+        raise TypeError("not a number")
+    return value
 
 
 def _log(raw: LogReceipt) -> Log:
@@ -207,8 +236,8 @@ def _log(raw: LogReceipt) -> Log:
         address=raw["address"],
         topics=tuple(bytes(topic) for topic in raw["topics"]),
         data=bytes(raw["data"]),
-        block_number=raw["blockNumber"],
+        block_number=_number(raw["blockNumber"]),
         block_hash=bytes(raw["blockHash"]),
         transaction_hash=bytes(raw["transactionHash"]),
-        index=raw["logIndex"],
+        index=_number(raw["logIndex"]),
     )

@@ -7,7 +7,8 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
 
-from oracle.errors import EndpointError
+from oracle.errors import AnsweredError, EndpointError
+from oracle.evm import keccak
 
 if TYPE_CHECKING:
     from oracle.chain.reader import Web3Reader
@@ -24,6 +25,7 @@ class Verdict(StrEnum):
     UNDERPRICED = "underpriced"  #: the fee is too low, or too close to the one it would replace
     UNFUNDED = "unfunded"  #: the wallet cannot pay
     REFUSED = "refused"  #: anything else
+    UNANSWERED = "unanswered"  #: it may have them or not
 
 
 # Endpoints agree on no codes: these are the words of geth, Nethermind, Besu, Erigon, Reth and
@@ -65,9 +67,13 @@ class Web3Sender:
 
     async def broadcast(self, signed: bytes) -> tuple[Verdict, str]:  # noqa: D102 - Broadcaster
         try:
-            await self._reader.rpc("eth_sendRawTransaction", "0x" + signed.hex())
-        except EndpointError as error:
+            answer = await self._reader.rpc("eth_sendRawTransaction", "0x" + signed.hex())
+        except AnsweredError as error:
             return classify(str(error)), str(error)
+        except EndpointError as error:
+            return Verdict.UNANSWERED, str(error)
+        if answer != "0x" + keccak(signed).hex():
+            return Verdict.UNANSWERED, "the endpoint answered with something else than the hash"
         return Verdict.ACCEPTED, ""
 
 

@@ -14,7 +14,8 @@ import click
 from oracle import faults, log
 from oracle.cli.options import config_option, log_json_option
 from oracle.config import Settings, read_secret_file, secret, variable_of
-from oracle.errors import ConfigError
+from oracle.errors import ConfigError, RevertedError
+from oracle.evm import TRANSACTION_GAS_CAP
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -78,6 +79,7 @@ async def compose(settings: Settings, stack: AsyncExitStack) -> Runner:
     [(chain_name, chain)] = settings.chains.items()
     [(source_name, source)] = settings.sources.items()
     key, epoch = _pool_key(settings.pool)
+    epoch.check_writable()
     signer = _signer(chain_name, chain)
     api_key = secret(
         source.key,
@@ -98,11 +100,9 @@ async def compose(settings: Settings, stack: AsyncExitStack) -> Runner:
             "window of "
             f"{window} blocks: requests would expire before they are confirmed"
         )
-    start_block = chain.start_block
-    if start_block is None:
-        start_block = CoordinatorProtocol.decode_uint(
-            await reader.call(chain.coordinator, CoordinatorProtocol.DEPLOYMENT_BLOCK)
-        )
+    start_block = CoordinatorProtocol.decode_uint(
+        await reader.call(chain.coordinator, CoordinatorProtocol.DEPLOYMENT_BLOCK)
+    )
 
     database = await Database.open(settings.database, exclusive=True)
     stack.push_async_callback(database.close)
@@ -134,6 +134,7 @@ async def compose(settings: Settings, stack: AsyncExitStack) -> Runner:
         fees=FeePolicy(
             max_fee=int(chain.max_fee_gwei * _GWEI),
             priority_fee=int(chain.priority_fee_gwei * _GWEI),
+            max_priority_fee=int(chain.max_priority_fee_gwei * _GWEI),
         ),
         key=key,
     )
@@ -202,7 +203,20 @@ async def _check_chain(
             f"there is no contract at chains.{name}.coordinator {chain.coordinator}: deploy one "
             "with `oracle deploy`"
         )
-    operator = (await reader.call(chain.coordinator, CoordinatorProtocol.OPERATOR))[-20:]
+    try:
+        operator = (await reader.call(chain.coordinator, CoordinatorProtocol.OPERATOR))[-20:]
+        answer = await reader.call(chain.coordinator, CoordinatorProtocol.MAX_CALLBACK_GAS)
+    except RevertedError:
+        raise ConfigError(
+            f"the contract at chains.{name}.coordinator {chain.coordinator} is no "
+            "QuantumCoordinator: deploy one with `oracle deploy`"
+        ) from None
+    largest = CoordinatorProtocol.largest_gas(CoordinatorProtocol.decode_uint(answer))
+    if largest > min(TRANSACTION_GAS_CAP, (await reader.block()).gas_limit):
+        raise ConfigError(
+            f"a request to {chain.coordinator} can need {largest} gas, more than a transaction of "
+            "this chain may have: deploy a coordinator with less callback gas"
+        )
     if operator.hex() != signer.address[2:].lower():
         raise ConfigError(
             f"the operator of {chain.coordinator} is 0x{operator.hex()}, not the configured "

@@ -155,8 +155,12 @@ def find_anvil() -> str:
     The launcher in `node_modules/.bin` is passed by: killing it would leave the real anvil alive
     on its port.
     """
-    if found := os.environ.get("ANVIL"):
-        return found
+    if named := os.environ.get("ANVIL"):
+        if not os.access(named, os.X_OK):
+            raise ConfigError(
+                f"ANVIL names {named}, which cannot be executed: correct or unset it"
+            )
+        return named
     machine = {"x86_64": "amd64", "aarch64": "arm64"}.get(
         platform.machine().lower(), platform.machine()
     )

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from eth_abi.abi import decode, encode
+from eth_abi.exceptions import DecodingError
 
 from oracle.errors import InconsistentChainError
 from oracle.evm import Log, checksum_address, keccak
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 BATCH = 256
+MAX_WORDS = 500
 # The node makes no first reveal in the last blocks of a window.
 WINDOW_MARGIN = 16
 
@@ -30,16 +32,16 @@ REQUESTED = keccak(b"RandomnessRequested(bytes32,address,uint256,bytes32)")
 FULFILLED = keccak(b"RandomnessFulfilled(bytes32,uint256,bytes32,bool)")
 CANCELLED = keccak(b"RequestCancelled(bytes32,uint256,address,uint256)")
 COMMITTED = keccak(b"RootsCommitted(uint256,bytes32[])")
-DISCARDED = keccak(b"SeedsDiscarded(uint256,uint256)")
 
-# Gas, as measured on the contract with everything cold and rounded up (tests/contracts/Gas.t.sol).
-_GAS_PER_TRANSACTION = 30_000
-_GAS_PER_CALLDATA_BYTE = 40  # EIP-7623's floor, above what execution pays
-_GAS_PER_REQUEST = 45_000
-_GAS_PER_WORD = 300
-_GAS_PER_FAILURE = 30_000
+# Upper bounds of gas, calldata included, as tests/contracts/Gas.t.sol proves them for any run.
+GAS_PER_TRANSACTION = 38_000
+GAS_PER_ITEM = 20_500
+GAS_PER_FAILURE = 24_000
+GAS_PER_WORD = 135
+GAS_PER_PROOF_ELEMENT = 1_000
+GAS_PER_GAP = 1_300
 _GAS_PER_COMMIT = 60_000
-_GAS_PER_ROOT = 25_000
+_GAS_PER_ROOT = 26_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,18 +64,7 @@ class Committed:
     roots: tuple[bytes, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Discarded:
-    """
-    Committed indices were given up unused: from `first_index` up to `up_to`, which is not among
-    them.
-    """
-
-    first_index: int
-    up_to: int
-
-
-Event = RandomnessRequest | Outcome | Cancelled | Committed | Discarded
+Event = RandomnessRequest | Outcome | Cancelled | Committed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,12 +132,21 @@ class CoordinatorProtocol:
 
     def decode(self, log: Log) -> Event | None:
         """
-        Return what a log of the contract says; nothing for events that concern nobody but the
-        owner.
+        Return what a log of the contract says; nothing for events that concern no request and no
+        root.
 
-        Raises `InconsistentChainError` when the id in a request's log is not the hash of its
-        terms.
+        Raises `InconsistentChainError` when it is malformed, or when the id in a request's log is
+        not the hash of its terms.
         """
+        try:
+            return self._decode(log)
+        except (DecodingError, IndexError):
+            raise InconsistentChainError(
+                f"a log of block {log.block_number} is malformed: the endpoint garbles it, or the "
+                "contract is another one"
+            ) from None
+
+    def _decode(self, log: Log) -> Event | None:
         topic = log.topics[0] if log.topics else b""
         if topic == REQUESTED:
             return self._decode_request(log)
@@ -166,8 +166,6 @@ class CoordinatorProtocol:
         if topic == COMMITTED:
             (roots,) = decode(["bytes32[]"], log.data)
             return Committed(int.from_bytes(log.topics[1], "big"), tuple(roots))
-        if topic == DISCARDED:
-            return Discarded(*decode(["uint256", "uint256"], log.data))
         return None
 
     def _decode_request(self, log: Log) -> RandomnessRequest:
@@ -231,22 +229,36 @@ class CoordinatorProtocol:
         )
 
     @staticmethod
-    def fulfill_gas(requests: Sequence[RandomnessRequest], calldata: bytes) -> int:
+    def fulfill_gas(requests: Sequence[RandomnessRequest], *, gaps: int, proof: int) -> int:
         """
-        Return a gas limit that is always enough: fulfillments are never simulated, a formula
-        cannot leak a seed.
+        Return a gas limit that is always enough for requests in one run with so many gaps and
+        proof elements: fulfillments are never simulated, and a formula cannot leak a seed.
 
-        Every item is taken at its dearest: overflow entry, EIP-2935 look-up, failure mark, cold
-        accounts.
+        Every item is taken at its dearest: overflow entry, EIP-2935 look-up, a delegating
+        requester and a callback that burns everything.
         """
-        callbacks = sum(request.callback_gas_limit * 64 // 63 + 1 for request in requests)
-        words_ = sum(request.num_words for request in requests)
         return (
-            _GAS_PER_TRANSACTION
-            + _GAS_PER_CALLDATA_BYTE * len(calldata)
-            + (_GAS_PER_REQUEST + _GAS_PER_FAILURE) * len(requests)
-            + _GAS_PER_WORD * words_
-            + callbacks
+            GAS_PER_TRANSACTION
+            + (GAS_PER_ITEM + GAS_PER_FAILURE) * len(requests)
+            + GAS_PER_WORD * sum(request.num_words for request in requests)
+            + GAS_PER_PROOF_ELEMENT * proof
+            + GAS_PER_GAP * gaps
+            + sum(request.callback_gas_limit * 64 // 63 + 1 for request in requests)
+        )
+
+    @staticmethod
+    def largest_gas(max_callback_gas: int) -> int:
+        """
+        Return the gas limit of the largest single request that the contract accepts.
+        """
+        return (
+            GAS_PER_TRANSACTION
+            + GAS_PER_ITEM
+            + GAS_PER_FAILURE
+            + GAS_PER_WORD * MAX_WORDS
+            + GAS_PER_PROOF_ELEMENT * 2 * 8
+            + max_callback_gas * 64 // 63
+            + 1
         )
 
     @staticmethod
@@ -277,17 +289,6 @@ class CoordinatorProtocol:
         )
 
     @staticmethod
-    def encode_cancel(request: RandomnessRequest) -> bytes:
-        """
-        Return the call by which a `DiceRoller` cancels a roll.
-        """
-        return _call(
-            "cancel",
-            [_REQUEST],
-            [(request.requester, pack_terms(request), request.user_seed)],
-        )
-
-    @staticmethod
     def encode_fee_at(callback_gas_limit: int, num_words: int, base_fee: int) -> bytes:
         """
         Return the call that quotes a fee at a base fee.
@@ -296,9 +297,17 @@ class CoordinatorProtocol:
             "feeAt", ["uint32", "uint16", "uint256"], [callback_gas_limit, num_words, base_fee]
         )
 
+    @staticmethod
+    def encode_root_of(batch: int) -> bytes:
+        """
+        Return the call that asks for the root of a batch.
+        """
+        return _call("rootOf", ["uint256"], [batch])
+
     SEEDS = keccak(b"seeds()")[:4]
     WINDOW = keccak(b"window()")[:4]
     OPERATOR = keccak(b"operator()")[:4]
+    MAX_CALLBACK_GAS = keccak(b"maxCallbackGas()")[:4]
     DEPLOYMENT_BLOCK = keccak(b"deploymentBlock()")[:4]
 
     @staticmethod
@@ -306,7 +315,12 @@ class CoordinatorProtocol:
         """
         Read the answer to `SEEDS`.
         """
-        return Counters(*decode(["uint64", "uint64"], answer))
+        try:
+            return Counters(*decode(["uint64", "uint64"], answer))
+        except DecodingError:
+            raise InconsistentChainError(
+                "the endpoint garbled the coordinator's counters"
+            ) from None
 
     @staticmethod
     def decode_uint(answer: bytes) -> int:

@@ -37,12 +37,29 @@ async def commit(service: Service, head: Block) -> int:
         return 0
     async with service.database.read() as connection:
         slots = await transactions.slots_in(
-            connection, service.chain_id, service.lane.wallet, [SlotState.SIGNED, SlotState.SENT]
+            connection, service.chain_id, [SlotState.SIGNED, SlotState.SENT, SlotState.MINED]
         )
-    if any(slot.purpose is Purpose.COMMIT for slot in slots):
+    # A receipt can be younger than the head at which the counters were read.
+    if any(
+        slot.purpose is Purpose.COMMIT
+        and (slot.state is not SlotState.MINED or (slot.mined_block or 0) > head.number)
+        for slot in slots
+    ):
+        return 0
+    operator = await service.reader.call(service.contract, service.protocol.OPERATOR, head.number)
+    if operator[-20:].hex() != service.lane.wallet[2:].lower():
+        log.get().error(
+            "not_operator",
+            operator="0x" + operator[-20:].hex(),
+            wallet=service.lane.wallet,
+            advice="no seeds can be committed: give the node the operator's wallet",
+        )
         return 0
     fees = service.lane.fees.quote(head.base_fee)
     if fees is None:
+        log.get().warning(
+            "fee_cap_reached", base_fee=head.base_fee, max_fee=service.lane.fees.max_fee
+        )
         return 0
     ready = []
     for place in range(min(-(-missing // BATCH), MAX_ROOTS)):
@@ -62,10 +79,10 @@ async def commit(service: Service, head: Block) -> int:
             gas_limit=service.protocol.commit_gas(len(roots)),
             fees=fees,
         )
-        for batch in ready:
-            await batches.attach(tx, batch, slot_id)
     fault_point("commit-signed")
-    log.get().info("commit_signed", first_index=ready[0].first_index, roots=len(roots))
+    log.get().info(
+        "commit_signed", first_index=ready[0].first_index, roots=len(roots), slot=slot_id
+    )
     return len(ready)
 
 

@@ -9,16 +9,17 @@ from typing import TYPE_CHECKING
 from oracle import log
 from oracle.errors import SeedGoneError
 from oracle.faults import fault_point
-from oracle.protocols.coordinator import BATCH, WINDOW_MARGIN
+from oracle.protocols.coordinator import BATCH
 from oracle.request import State
-from oracle.store import batches, requests
+from oracle.store import batches, requests, transactions
 from oracle.store.batches import BatchState
+from oracle.store.transactions import SlotState
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from oracle.evm import Block
-    from oracle.request import RandomnessRequest
+    from oracle.request import RandomnessRequest, TrackedRequest
     from oracle.service import Service
 
 
@@ -31,9 +32,13 @@ async def draw(service: Service, head: Block) -> int:
     not build.
     """
     async with service.database.write() as tx:
-        confirmed = await requests.in_states(
-            tx, service.chain_id, service.contract, [State.CONFIRMED]
-        )
+        confirmed = [
+            tracked
+            for tracked in await requests.in_states(
+                tx, service.chain_id, service.contract, [State.CONFIRMED]
+            )
+            if not await _is_under_way(tx, tracked)
+        ]
         for tracked in confirmed:
             after, reason = await _judge(tx, service, tracked.request, head)
             await requests.advance(
@@ -51,16 +56,25 @@ async def draw(service: Service, head: Block) -> int:
     return len(confirmed)
 
 
+async def _is_under_way(tx: AsyncConnection, tracked: TrackedRequest) -> bool:
+    """
+    Return whether bytes that serve the request may still land: it gets no second nonce then.
+    """
+    if tracked.transaction_id is None:
+        return False
+    slot = await transactions.get_slot(tx, tracked.transaction_id)
+    return slot.state in (SlotState.SIGNED, SlotState.SENT)
+
+
 async def _judge(
     tx: AsyncConnection, service: Service, request: RandomnessRequest, head: Block
 ) -> tuple[State, str | None]:
     index = request.seed_index
     exposed = await service.pool.exposed(tx, service.chain_id, service.contract, [index])
-    left = request.block_number + service.window - (head.number + 1)
-    if left < (0 if exposed else WINDOW_MARGIN):
+    if service.too_late(request, head, exposed=bool(exposed)):
         return State.EXPIRED, "window_closing"
     batch = await batches.get(tx, service.chain_id, service.contract, index // BATCH * BATCH)
-    if batch is None or batch.state is BatchState.LOST:
+    if batch is None or batch.state in (BatchState.LOST, BatchState.ERASED):
         return State.REJECTED, "foreign_root"
     try:
         await service.pool.seed(tx, service.chain_id, service.contract, index)

@@ -13,6 +13,7 @@ from oracle.chain.sender import Verdict
 from oracle.faults import fault_point
 from oracle.request import Outcome, State
 from oracle.store import requests, transactions
+from oracle.store.schema import transactions as table
 from oracle.store.transactions import Attempt, Purpose, Slot, SlotState
 
 if TYPE_CHECKING:
@@ -24,32 +25,37 @@ if TYPE_CHECKING:
     from oracle.request import TrackedRequest
     from oracle.service import Service
 
-# Blocks after which bytes that nobody mined are handed out again.
+# Blocks after which bytes that an endpoint took, and nobody mined, are handed out again.
 RESEND_AFTER = 4
-# Blocks after which bytes that nobody mined are replaced at a higher fee.
+# Blocks after which they are replaced at a higher fee.
 REPLACE_AFTER = 8
+# Blocks after which bytes of a wallet whose key is no longer here are given up.
+RETIRE_AFTER = 32
 # Reverted transactions after which a request is given up.
 MAX_REVERTS = 3
+
+_TAKEN = (Verdict.ACCEPTED, Verdict.KNOWN)
 
 
 async def send(service: Service, head: Block) -> int:
     """
-    Move every open slot of the lane as far as the chain lets it; return how many slots moved.
+    Move every open slot as far as the chain lets it; return how many slots moved.
 
     Guarantees: a seed is written down as exposed before the first byte of it leaves; a nonce is
     never filled with anything but its own bytes, a replacement of them, or a filler; what a crash
-    interrupts goes on with the same bytes.
+    interrupts goes on with the same bytes, also when the node has another wallet by now.
 
     Does not: use a second nonce for a request while the first can still land.
     """
+    used = await service.reader.nonce(service.lane.wallet)
+    moved = await _agree_on_nonces(service, used, head)
     async with service.database.read() as connection:
         slots = await transactions.slots_in(
             connection,
             service.chain_id,
-            service.lane.wallet,
             [SlotState.SIGNED, SlotState.SENT, SlotState.MINED],
         )
-    moved = 0
+    lowest = True
     for slot in slots:
         if slot.state is SlotState.MINED:
             moved += await _recheck(service, slot, head)
@@ -61,11 +67,39 @@ async def send(service: Service, head: Block) -> int:
             await _record_mined(service, slot, receipt)
             moved += 1
         elif await _nonce_is_gone(service, slot, head):
-            await _record_lost(service, slot)
+            await _give_up(service, slot, "nonce_used_elsewhere")
             moved += 1
+        elif slot.wallet != service.lane.wallet:
+            moved += await _push_retired(service, slot, attempts, head)
         else:
-            moved += await _push(service, slot, attempts, head)
+            moved += await _push(service, slot, attempts, head, lowest=lowest)
+            lowest = False
     return moved
+
+
+async def _agree_on_nonces(service: Service, used: int, head: Block) -> int:
+    """
+    Skip nonces that somebody else used, and open again those that a deep reorg has freed.
+    """
+    lane = service.lane
+    async with service.database.write() as tx:
+        stored = await transactions.next_nonce(tx, service.chain_id, lane.wallet)
+        if stored is not None and stored < used:
+            await transactions.set_next_nonce(tx, service.chain_id, lane.wallet, used)
+        freed = await transactions.slots_in(
+            tx,
+            service.chain_id,
+            [SlotState.FINAL, SlotState.LOST],
+            table.c.wallet == lane.wallet,
+            table.c.nonce >= used,
+        )
+        fees = lane.fees.quote(head.base_fee)
+        if not freed or fees is None:
+            return 0
+        for slot in freed:
+            await lane.fill(tx, slot, fees)
+    log.get().error("nonces_freed", count=len(freed), advice="a reorg went below what was final")
+    return len(freed)
 
 
 async def _find_receipt(service: Service, attempts: Sequence[Attempt]) -> Receipt | None:
@@ -77,71 +111,109 @@ async def _find_receipt(service: Service, attempts: Sequence[Attempt]) -> Receip
     return None
 
 
-async def _push(service: Service, slot: Slot, attempts: Sequence[Attempt], head: Block) -> int:
+async def _push(
+    service: Service, slot: Slot, attempts: Sequence[Attempt], head: Block, *, lowest: bool
+) -> int:
     newest = attempts[0]
-    if not await _still_fits(service, slot):
-        return await _replace_by_filler(service, slot, newest, head)
+    if not await _still_fits(service, slot, head) and await _fill(service, slot, newest, head):
+        return 1
     if newest.sent_block is None:
         await _record_sent(service, slot, newest, head)
-        await _broadcast(service, slot, newest)
+        await _broadcast(service, slot, newest, head)
         return 1
-    waited = head.number - newest.sent_block
-    if waited >= REPLACE_AFTER:
+    # Only what the network finds too cheap is worth more money; what waits behind a lower nonce,
+    # or for funds, is not.
+    cheap = newest.verdict in (*_TAKEN, Verdict.UNDERPRICED)
+    stuck = cheap and head.number - newest.sent_block >= REPLACE_AFTER
+    if lowest and stuck:
         fees = service.lane.fees.bump(Fees(newest.max_fee, newest.priority_fee), head.base_fee)
         if fees is not None:
             async with service.database.write() as tx:
                 newest = await service.lane.replace(tx, newest, fees)
             fault_point("replaced")
             await _record_sent(service, slot, newest, head)
-            await _broadcast(service, slot, newest)
+            await _broadcast(service, slot, newest, head)
             return 1
-        log.get().warning("replacement_capped", nonce=slot.nonce, waited_blocks=waited)
-    if waited and waited % RESEND_AFTER == 0:
-        await _broadcast(service, slot, newest)
+        log.get().warning("replacement_capped", nonce=slot.nonce)
+    await _repeat(service, slot, newest, head)
     return 0
 
 
-async def resume(service: Service) -> None:
+async def _push_retired(
+    service: Service, slot: Slot, attempts: Sequence[Attempt], head: Block
+) -> int:
     """
-    Hand out again whatever may have left before a crash, or may not have: the same bytes either
-    way.
+    Follow bytes of a wallet that this node no longer has: they can be repeated, never replaced.
     """
-    async with service.database.read() as connection:
-        slots = await transactions.slots_in(
-            connection, service.chain_id, service.lane.wallet, [SlotState.SENT]
-        )
-    for slot in slots:
-        async with service.database.read() as connection:
-            attempts = await transactions.attempts_of(connection, slot.id)
-        if await _find_receipt(service, attempts) is None and await _still_fits(service, slot):
-            await _broadcast(service, slot, attempts[0])
+    newest = attempts[0]
+    fits = await _still_fits(service, slot, head)
+    if newest.sent_block is None:
+        if not fits:
+            await _give_up(service, slot, "wallet_retired")
+        else:
+            await _record_sent(service, slot, newest, head)
+            await _broadcast(service, slot, newest, head)
+        return 1
+    if not fits or head.number - newest.sent_block >= RETIRE_AFTER:
+        await _give_up(service, slot, "wallet_retired")
+        return 1
+    await _repeat(service, slot, newest, head)
+    return 0
 
 
-async def _still_fits(service: Service, slot: Slot) -> bool:
+async def _repeat(service: Service, slot: Slot, newest: Attempt, head: Block) -> None:
     """
-    Return whether what the slot's bytes serve is where it was when they were made.
+    Hand the same bytes out again: soon if nobody took them, now and then if somebody did.
+    """
+    pause = RESEND_AFTER if newest.verdict in _TAKEN else 1
+    if newest.tried_block is None or head.number - newest.tried_block >= pause:
+        await _broadcast(service, slot, newest, head)
+
+
+async def _still_fits(service: Service, slot: Slot, head: Block) -> bool:
+    """
+    Return whether a slot's newest bytes are still worth sending.
+
+    Before they leave, all that they serve must be as it was when they were made. Afterwards their
+    seeds are public, and they are good as long as one request needs them.
     """
     if slot.purpose is not Purpose.FULFILL:
         return True
     async with service.database.read() as connection:
         served = await requests.of_transaction(connection, slot.id)
-    state = State.SIGNED if slot.state is SlotState.SIGNED else State.SENT
-    return bool(served) and all(tracked.state is state for tracked in served)
+        exposed = await service.pool.exposed(
+            connection,
+            service.chain_id,
+            service.contract,
+            [tracked.request.seed_index for tracked in served],
+        )
+    if slot.state is SlotState.SENT:
+        return any(tracked.state is State.SENT for tracked in served)
+    return bool(served) and all(
+        tracked.state is State.SIGNED
+        and not service.too_late(
+            tracked.request, head, exposed=tracked.request.seed_index in exposed
+        )
+        for tracked in served
+    )
 
 
-async def _replace_by_filler(service: Service, slot: Slot, newest: Attempt, head: Block) -> int:
-    base = Fees(newest.max_fee, newest.priority_fee)
-    fees = service.lane.fees.bump(base, head.base_fee) if newest.sent_block else base
+async def _fill(service: Service, slot: Slot, newest: Attempt, head: Block) -> bool:
+    """
+    Give a slot a filler; false when the cap does not let it outbid what was sent.
+    """
+    last = Fees(newest.max_fee, newest.priority_fee)
+    fees = last if newest.sent_block is None else service.lane.fees.bump(last, head.base_fee)
     if fees is None:
-        log.get().warning("filler_capped", nonce=slot.nonce)
-        return 0
+        return False
     async with service.database.write() as tx:
-        await service.lane.fill(tx, slot, fees)
         if slot.state is SlotState.SIGNED:
             # Nothing has left: what is still wanted is drawn again, into another slot.
             await _release(tx, await requests.of_transaction(tx, slot.id), "bytes_outdated")
+        await service.lane.fill(tx, slot, fees)
+    service.pool.note_erasure()
     log.get().info("slot_filled", nonce=slot.nonce)
-    return 1
+    return True
 
 
 async def _record_sent(service: Service, slot: Slot, attempt: Attempt, head: Block) -> None:
@@ -149,42 +221,44 @@ async def _record_sent(service: Service, slot: Slot, attempt: Attempt, head: Blo
         await transactions.mark_sent(tx, attempt, head.number)
         if slot.state is SlotState.SIGNED:
             await transactions.advance_slot(tx, slot, SlotState.SENT)
+        if slot.state is SlotState.SIGNED and slot.purpose is Purpose.FULFILL:
             served = await requests.of_transaction(tx, slot.id)
-            if slot.purpose is Purpose.FULFILL:
-                await service.pool.expose(
-                    tx,
-                    service.chain_id,
-                    service.contract,
-                    [tracked.request.seed_index for tracked in served],
-                )
-                for tracked in served:
-                    await requests.advance(tx, tracked.request.key, State.SIGNED, State.SENT)
+            await service.pool.expose(
+                tx,
+                service.chain_id,
+                service.contract,
+                [tracked.request.seed_index for tracked in served],
+            )
+            for tracked in served:
+                await requests.advance(tx, tracked.request.key, State.SIGNED, State.SENT)
     fault_point("sent-recorded")
 
 
-async def _broadcast(service: Service, slot: Slot, attempt: Attempt) -> None:
+async def _broadcast(service: Service, slot: Slot, attempt: Attempt, head: Block) -> None:
     signed = service.lane.signed_bytes(attempt)
     verdict, words = await service.sender.broadcast(signed)
     fault_point("broadcast")
+    async with service.database.write() as tx:
+        await transactions.record_verdict(tx, attempt, verdict, head.number)
     context = {
         "nonce": slot.nonce,
         "purpose": str(slot.purpose),
         "transaction": "0x" + attempt.transaction_hash.hex(),
     }
-    if verdict in (Verdict.ACCEPTED, Verdict.KNOWN):
+    if verdict in _TAKEN:
         log.get().info("transaction_sent", **context)
     elif verdict is Verdict.UNFUNDED:
         needed = slot.gas_limit * attempt.max_fee
-        balance = await service.reader.balance(service.lane.wallet)
+        balance = await service.reader.balance(slot.wallet)
         log.get().error(
             "wallet_unfunded",
             **context,
-            wallet=service.lane.wallet,
+            wallet=slot.wallet,
             shortfall_wei=max(0, needed - balance),
         )
     elif verdict is not Verdict.STALE:
         # A used nonce is no news: the receipt of whatever used it is read in the next pass.
-        log.get().warning("transaction_refused", **context, words=words)
+        log.get().warning("transaction_refused", **context, verdict=str(verdict), words=words)
 
 
 async def _record_mined(service: Service, slot: Slot, receipt: Receipt) -> None:
@@ -203,7 +277,8 @@ async def _record_mined(service: Service, slot: Slot, receipt: Receipt) -> None:
                 await requests.fulfilled(tx, tracked, outcome)
         await _release(tx, passed_over, "passed_over" if receipt.ok else "reverted")
     fault_point("mined")
-    log.get().info(
+    say = log.get().info if receipt.ok else log.get().error
+    say(
         "transaction_mined",
         nonce=slot.nonce,
         purpose=str(slot.purpose),
@@ -215,6 +290,9 @@ async def _record_mined(service: Service, slot: Slot, receipt: Receipt) -> None:
 
 
 async def _release(tx: AsyncConnection, served: Sequence[TrackedRequest], reason: str) -> None:
+    """
+    Let requests go back to CONFIRMED whose bytes will not serve them.
+    """
     for tracked in served:
         if tracked.state not in (State.SIGNED, State.SENT):
             continue
@@ -229,24 +307,25 @@ async def _release(tx: AsyncConnection, served: Sequence[TrackedRequest], reason
 
 async def _nonce_is_gone(service: Service, slot: Slot, head: Block) -> bool:
     """
-    Return whether the chain has, at the confirmation depth, used the slot's nonce for something
-    else.
+    Return whether the chain has, at the confirmation depth, used the slot's nonce otherwise.
     """
-    if slot.state is not SlotState.SENT:
+    if slot.state is not SlotState.SENT or await service.reader.nonce(slot.wallet) <= slot.nonce:
         return False
     settled = max(0, head.number - service.depth)
-    return await service.reader.nonce(service.lane.wallet, settled) > slot.nonce
+    return await service.reader.nonce(slot.wallet, settled) > slot.nonce
 
 
-async def _record_lost(service: Service, slot: Slot) -> None:
+async def _give_up(service: Service, slot: Slot, reason: str) -> None:
     async with service.database.write() as tx:
         await transactions.advance_slot(tx, slot, SlotState.LOST)
-        await _release(tx, await requests.of_transaction(tx, slot.id), "nonce_used_elsewhere")
+        await _release(tx, await requests.of_transaction(tx, slot.id), reason)
+        await transactions.erase_attempts(tx, slot.id)
+    service.pool.note_erasure()
     log.get().error(
-        "nonce_used_elsewhere",
+        reason,
         nonce=slot.nonce,
-        wallet=service.lane.wallet,
-        advice="something else sends from this wallet: give the node a wallet of its own",
+        wallet=slot.wallet,
+        advice="the node needs a wallet that nothing else sends from",
     )
 
 
@@ -255,9 +334,11 @@ async def _recheck(service: Service, slot: Slot, head: Block) -> int:
     Put a slot back to SENT when a reorg took its transaction out of the chain.
     """
     assert slot.mined_block is not None
-    if slot.mined_block > head.number:
-        return 0
-    if (await service.reader.block(slot.mined_block)).hash == slot.mined_block_hash:
+    if slot.mined_block <= head.number:
+        if (await service.reader.block(slot.mined_block)).hash == slot.mined_block_hash:
+            return 0
+    elif not service.devnet:
+        # The receipt is younger than the head of this pass.
         return 0
     async with service.database.write() as tx:
         await transactions.advance_slot(tx, slot, SlotState.SENT)

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING
 from oracle import log
 from oracle.errors import InconsistentChainError
 from oracle.faults import fault_point
+from oracle.protocols.coordinator import BATCH
 from oracle.request import State
-from oracle.store import requests, transactions
+from oracle.store import batches, requests, transactions
+from oracle.store.batches import BatchState
 from oracle.store.schema import requests as table
 from oracle.store.transactions import SlotState
 
@@ -37,9 +39,7 @@ async def settle(service: Service, head: Block) -> int:
             [State.MINED],
             table.c.outcome_block <= settled,
         )
-        slots = await transactions.slots_in(
-            connection, service.chain_id, service.lane.wallet, [SlotState.MINED]
-        )
+        slots = await transactions.slots_in(connection, service.chain_id, [SlotState.MINED])
     slots = [
         slot for slot in slots if slot.mined_block is not None and slot.mined_block <= settled
     ]
@@ -59,9 +59,31 @@ async def settle(service: Service, head: Block) -> int:
         for slot in slots:
             await transactions.advance_slot(tx, slot, SlotState.FINAL)
             await transactions.erase_attempts(tx, slot.id)
+        if slots:
+            service.pool.note_erasure()
         await service.pool.erase_closed(
             tx, service.chain_id, service.contract, settled - service.window
         )
     if mined:
         fault_point("done")
+    await _erase_lost(service, settled)
     return len(mined)
+
+
+async def _erase_lost(service: Service, settled: int) -> None:
+    """
+    Erase the seeds of batches whose place on chain another root has taken for good.
+    """
+    async with service.database.read() as connection:
+        lost = await batches.in_states(
+            connection, service.chain_id, service.contract, [BatchState.LOST]
+        )
+    for batch in lost:
+        query = service.protocol.encode_root_of(batch.first_index // BATCH)
+        root = await service.reader.call(service.contract, query, settled)
+        if root in (batch.root, bytes(32)):
+            continue
+        async with service.database.write() as tx:
+            indices = range(batch.first_index, batch.first_index + BATCH)
+            await service.pool.erase_unrevealed(tx, service.chain_id, service.contract, indices)
+            await batches.set_state(tx, batch, BatchState.ERASED)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from oracle import log
 from oracle.entropy import merkle
-from oracle.errors import InconsistentChainError
+from oracle.errors import InconsistentChainError, InvariantError
+from oracle.evm import TRANSACTION_GAS_CAP
 from oracle.faults import fault_point
 from oracle.protocols.coordinator import BATCH, CoordinatorProtocol, Reveal
 from oracle.request import RandomnessRequest, State
@@ -24,15 +25,12 @@ if TYPE_CHECKING:
     from oracle.evm import Block
     from oracle.service import Service
 
-# EIP-7825: no transaction may ask for more gas.
-TRANSACTION_GAS_CAP = 1 << 24
 # A leaf that is skipped costs some 700 gas, a transaction of its own more than 30,000.
 MAX_GAP = 32
 # Transactions of one wallet under way at once: endpoints drop what queues deeper.
 MAX_IN_FLIGHT = 16
-# Calldata per item and for the proof, for planning: the exact limit follows from the exact
-# calldata.
-_ITEM_BYTES, _FIXED_BYTES = 128, 1024
+# Elements of a multiproof at most: two per level.
+MAX_PROOF = 16
 
 
 async def sign(service: Service, head: Block) -> int:
@@ -42,24 +40,22 @@ async def sign(service: Service, head: Block) -> int:
     Guarantees: a request's block is still the canonical one when its bytes are made; bytes, nonce
     and the requests' new state are stored together; nothing leaves the process.
     """
+    expired = await _expire(service, head)
     async with service.database.read() as connection:
         drawn = await requests.in_states(
             connection, service.chain_id, service.contract, [State.DRAWN]
         )
         in_flight = await transactions.slots_in(
-            connection,
-            service.chain_id,
-            service.lane.wallet,
-            [SlotState.SIGNED, SlotState.SENT],
+            connection, service.chain_id, [SlotState.SIGNED, SlotState.SENT]
         )
     if not drawn or len(in_flight) >= MAX_IN_FLIGHT:
-        return 0
+        return expired
     fees = service.lane.fees.quote(head.base_fee)
     if fees is None:
         log.get().warning(
             "fee_cap_reached", base_fee=head.base_fee, max_fee=service.lane.fees.max_fee
         )
-        return 0
+        return expired
     runs = plan_runs(
         [tracked.request for tracked in drawn], min(TRANSACTION_GAS_CAP, head.gas_limit // 2)
     )
@@ -70,7 +66,26 @@ async def sign(service: Service, head: Block) -> int:
             slot_id = await _sign_run(tx, service, run, fees)
         fault_point("signed")
         log.get().info("run_signed", first=run[0].seed_index, requests=len(run), slot=slot_id)
-    return sum(map(len, runs))
+    return expired + sum(map(len, runs))
+
+
+async def _expire(service: Service, head: Block) -> int:
+    """
+    Let go of what was drawn in time and is too late by now, as while the base fee was too high.
+    """
+    expired = 0
+    async with service.database.write() as tx:
+        for tracked in await requests.in_states(
+            tx, service.chain_id, service.contract, [State.DRAWN]
+        ):
+            index = tracked.request.seed_index
+            exposed = await service.pool.exposed(tx, service.chain_id, service.contract, [index])
+            if service.too_late(tracked.request, head, exposed=bool(exposed)):
+                await requests.advance(
+                    tx, tracked.request.key, State.DRAWN, State.EXPIRED, reason="window_closing"
+                )
+                expired += 1
+    return expired
 
 
 def plan_runs(drawn: Sequence[RandomnessRequest], gas_cap: int) -> list[list[RandomnessRequest]]:
@@ -86,15 +101,12 @@ def plan_runs(drawn: Sequence[RandomnessRequest], gas_cap: int) -> list[list[Ran
             run = runs[-1]
             last = run[-1].seed_index
             together = [*run, request]
-            size = (
-                _FIXED_BYTES
-                + _ITEM_BYTES * len(together)
-                + 32 * (request.seed_index - run[0].seed_index)
-            )
+            gaps = request.seed_index - run[0].seed_index + 1 - len(together)
+            gas = CoordinatorProtocol.fulfill_gas(together, gaps=gaps, proof=MAX_PROOF)
             if (
                 request.seed_index // BATCH == last // BATCH
                 and request.seed_index - last <= MAX_GAP
-                and CoordinatorProtocol.fulfill_gas(together, bytes(size)) <= gas_cap
+                and gas <= gas_cap
             ):
                 run.append(request)
                 continue
@@ -115,12 +127,16 @@ async def _sign_run(
 ) -> int:
     first, last = run[0].seed_index, run[-1].seed_index
     batch = await batches.get(tx, service.chain_id, service.contract, first // BATCH * BATCH)
-    assert batch is not None, "drawn requests lie in batches of ours"
+    if batch is None:
+        raise InvariantError(f"index {first} was drawn, but its batch is not in the store")
     reveals = []
     for request in run:
         seed = await service.pool.seed(tx, service.chain_id, service.contract, request.seed_index)
         leaf = merkle.leaf(service.protocol.domain, request.seed_index, seed)
-        assert leaf == batch.leaves[request.seed_index % BATCH], "seed and batch belong together"
+        if leaf != batch.leaves[request.seed_index % BATCH]:
+            raise InvariantError(
+                f"the seed of index {request.seed_index} is not the committed one"
+            )
         reveals.append(Reveal(request=request, seed=seed))
     served = {request.seed_index for request in run}
     gap_leaves = [
@@ -133,7 +149,7 @@ async def _sign_run(
         Purpose.FULFILL,
         to=service.contract,
         data=data,
-        gas_limit=service.protocol.fulfill_gas(run, data),
+        gas_limit=service.protocol.fulfill_gas(run, gaps=len(gap_leaves), proof=len(proof)),
         fees=fees,
     )
     for request in run:

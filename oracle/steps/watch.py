@@ -7,25 +7,26 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from oracle import log
-from oracle.errors import InconsistentChainError
+from oracle.errors import AnsweredError, InconsistentChainError
 from oracle.faults import fault_point
 from oracle.protocols.coordinator import BATCH, Cancelled, Committed
 from oracle.request import TRANSITIONS, Outcome, RandomnessRequest, State, TrackedRequest
-from oracle.store import batches, requests
+from oracle.store import batches, requests, transactions
 from oracle.store.batches import BatchState
-from oracle.store.cursors import get_cursor, move_cursor
+from oracle.store.cursors import Cursor, get_cursor, move_cursor
 from oracle.store.schema import requests as table
+from oracle.store.transactions import Purpose, SlotState
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sqlalchemy.ext.asyncio import AsyncConnection
 
-    from oracle.evm import Block
+    from oracle.evm import Block, Log
     from oracle.protocols.coordinator import Event
     from oracle.service import Service
 
-# Blocks per query: what public endpoints allow.
+# Blocks per query at most; an endpoint that refuses is asked for fewer.
 RANGE = 1000
 # Blocks below the confirmation depth that are read again with every new head.
 TAIL = 16
@@ -36,86 +37,156 @@ async def watch(service: Service, head: Block) -> int:
     Read what is new and the tail of what is not yet final; return how many requests moved.
 
     Guarantees: what a range of blocks says and the cursor behind it are stored together; a request
-    that its block no longer holds is orphaned before another one can take its index.
+    is orphaned only when its block was replaced, and before another one takes its index; after a
+    reorg of any depth everything that it touched is read again.
 
     Does not: follow a head that is lower than the last one: it raises `InconsistentChainError`,
-    which ends the pass, until the chain or the endpoint has caught up.
+    which ends the pass, until the chain or the endpoint has caught up. On a devnet, where chains
+    are rolled back on purpose, it reads everything again instead.
     """
     async with service.database.read() as connection:
         cursor = await get_cursor(connection, service.chain_id, service.contract)
-    if cursor is None:
-        first = service.start_block
-    elif cursor[0] > head.number:
-        raise InconsistentChainError(
-            f"the head is block {head.number}, below block {cursor[0]} that was read before"
-        )
-    elif cursor == (head.number, head.hash):
+    if cursor is not None and (cursor.number, cursor.hash) == (head.number, head.hash):
         return await _confirm(service, head)
-    else:
-        first = max(service.start_block, cursor[0] + 1 - service.depth - TAIL)
+    first = await _first_block(service, cursor, head)
     moved = 0
+    span = RANGE
     while first <= head.number:
-        last = min(first + RANGE - 1, head.number)
-        moved += await _read_range(service, first, last, head)
+        last = min(first + span - 1, head.number)
+        try:
+            moved += await _read_range(service, first, last, head)
+        except AnsweredError:
+            # Too many blocks or too many logs for this endpoint: nobody agrees on the words.
+            if span == 1:
+                raise
+            span //= 2
+            continue
         first = last + 1
     return moved + await _confirm(service, head)
+
+
+async def _first_block(service: Service, cursor: Cursor | None, head: Block) -> int:
+    if cursor is None:
+        return service.start_block
+    if head.number < cursor.number:
+        if service.devnet:
+            return service.start_block
+        raise InconsistentChainError(
+            f"the head is block {head.number}, below block {cursor.number} that was read before"
+        )
+    if (await service.reader.block(cursor.number)).hash == cursor.hash:
+        return max(service.start_block, cursor.number + 1 - service.depth - TAIL)
+    if (await service.reader.block(cursor.anchor_number)).hash == cursor.anchor_hash:
+        return max(service.start_block, cursor.anchor_number + 1)
+    log.get().error(
+        "deep_reorg",
+        below=cursor.anchor_number,
+        advice="blocks that counted as settled were replaced: everything is read again",
+    )
+    return service.start_block
 
 
 async def _read_range(service: Service, first: int, last: int, head: Block) -> int:
     logs = await service.reader.logs(service.contract, first, last)
     end = await service.reader.block(last)
+    anchor = await service.reader.block(max(0, last - service.depth - TAIL))
     if last == head.number and end.hash != head.hash:
         raise InconsistentChainError("the head was replaced while its logs were read")
     if any(item.block_number == last and item.block_hash != end.hash for item in logs):
         raise InconsistentChainError("the logs and the headers of the chain disagree")
     events = [event for item in logs if (event := service.protocol.decode(item)) is not None]
+    missing = await _missing(service, events, logs, first, last)
+    cursor = Cursor(
+        number=last, hash=end.hash, anchor_number=anchor.number, anchor_hash=anchor.hash
+    )
     async with service.database.write() as tx:
-        moved = await _orphan_missing(tx, service, events, first, last)
+        moved = len(missing)
+        for tracked, after in missing:
+            await requests.advance(
+                tx,
+                tracked.request.key,
+                tracked.state,
+                after,
+                reason="reorg",
+                **requests.NO_OUTCOME,
+            )
+            log.get().warning("request_reorged", **tracked.log_context(), to=str(after))
         for event in events:
             moved += await _apply(tx, service, event)
-        await move_cursor(tx, service.chain_id, service.contract, last, end.hash)
+        await move_cursor(tx, service.chain_id, service.contract, cursor)
     if moved:
         fault_point("observed")
     return moved
 
 
-async def _orphan_missing(
-    tx: AsyncConnection, service: Service, events: Sequence[Event], first: int, last: int
-) -> int:
+async def _missing(
+    service: Service, events: Sequence[Event], logs: Sequence[Log], first: int, last: int
+) -> list[tuple[TrackedRequest, State]]:
+    """
+    Return the requests that a reorg moved, and where to.
+
+    Raises `InconsistentChainError` when a block is still there and only its logs are missing: an
+    endpoint that loses logs must not make the node drop what it has promised.
+    """
     made = {event.key.request_id for event in events if isinstance(event, RandomnessRequest)}
     fulfilled = {
         (event.request_id, event.block_hash) for event in events if isinstance(event, Outcome)
     }
-    moved = 0
-    known = await requests.in_states(
-        tx,
-        service.chain_id,
-        service.contract,
-        set(State) - {State.DONE, State.ORPHANED},
-        table.c.block_number.between(first, last),
-        limit=-1,
-    )
-    for tracked in known:
-        if tracked.request.key.request_id not in made:
-            await _leave(tx, tracked, State.ORPHANED, "reorg")
-            moved += 1
-    settled = await requests.in_states(
-        tx,
-        service.chain_id,
-        service.contract,
-        [State.MINED],
-        table.c.outcome_block.between(first, last),
-        limit=-1,
-    )
-    for tracked in settled:
-        assert tracked.outcome is not None
-        key = (tracked.request.key.request_id, tracked.outcome.block_hash)
-        if key not in fulfilled:
-            # Its own bytes go out again if it has any; what somebody else sent is rebuilt.
-            again = State.CONFIRMED if tracked.transaction_id is None else State.SENT
-            await _leave(tx, tracked, again, "reorg")
-            moved += 1
-    return moved
+    blocks = {item.block_number: item.block_hash for item in logs}
+    found: list[tuple[TrackedRequest, State]] = []
+    async with service.database.read() as connection:
+        known = await requests.in_states(
+            connection,
+            service.chain_id,
+            service.contract,
+            set(State) - {State.ORPHANED},
+            table.c.block_number.between(first, last),
+            limit=-1,
+        )
+        settled = await requests.in_states(
+            connection,
+            service.chain_id,
+            service.contract,
+            [State.MINED, State.DONE],
+            table.c.outcome_block.between(first, last),
+            limit=-1,
+        )
+        for tracked in known:
+            if tracked.request.key.request_id not in made:
+                place = (tracked.request.block_number, tracked.request.block_hash)
+                await _check_replaced(service, place, blocks)
+                found.append((tracked, State.ORPHANED))
+        gone = {tracked.request.key for tracked, _ in found}
+        for tracked in settled:
+            assert tracked.outcome is not None
+            outcome = (tracked.request.key.request_id, tracked.outcome.block_hash)
+            if outcome in fulfilled or tracked.request.key in gone:
+                continue
+            place = (tracked.outcome.block_number, tracked.outcome.block_hash)
+            await _check_replaced(service, place, blocks)
+            found.append((tracked, await _again(connection, tracked)))
+    return found
+
+
+async def _check_replaced(
+    service: Service, place: tuple[int, bytes], blocks: dict[int, bytes]
+) -> None:
+    number, block_hash = place
+    if number not in blocks:
+        blocks[number] = (await service.reader.block(number)).hash
+    if blocks[number] == block_hash:
+        raise InconsistentChainError(f"the endpoint lost logs of block {number}")
+
+
+async def _again(connection: AsyncConnection, tracked: TrackedRequest) -> State:
+    """
+    Return where a request goes whose fulfillment vanished: to its own bytes, or to new ones.
+    """
+    if tracked.state is State.DONE or tracked.transaction_id is None:
+        return State.CONFIRMED
+    slot = await transactions.get_slot(connection, tracked.transaction_id)
+    ours = slot.purpose is Purpose.FULFILL and slot.state in (SlotState.SENT, SlotState.MINED)
+    return State.SENT if ours else State.CONFIRMED
 
 
 async def _apply(tx: AsyncConnection, service: Service, event: Event) -> int:
@@ -124,14 +195,12 @@ async def _apply(tx: AsyncConnection, service: Service, event: Event) -> int:
     if isinstance(event, Committed):
         await _apply_commit(tx, service, event)
         return 0
-    if not isinstance(event, Outcome | Cancelled):
-        return 0
     found = await requests.find(tx, service.chain_id, service.contract, [event.request_id])
     tracked = found.get(event.request_id)
     if tracked is None:
         raise InconsistentChainError(
-            f"request 0x{event.request_id.hex()} was settled, but no log made it: the endpoint "
-            "lost logs"
+            f"request 0x{event.request_id.hex()} was settled, but no log made it: "
+            "the endpoint lost logs"
         )
     after = State.CANCELLED if isinstance(event, Cancelled) else State.MINED
     if after not in TRANSITIONS[tracked.state]:
@@ -154,6 +223,8 @@ async def _apply_commit(tx: AsyncConnection, service: Service, event: Committed)
                 await batches.set_state(tx, batch, BatchState.COMMITTED)
                 log.get().info("batch_committed", first_index=first_index)
             continue
+        if batch is not None and batch.state in (BatchState.BUILT, BatchState.COMMITTED):
+            await batches.set_state(tx, batch, BatchState.LOST)
         log.get().error(
             "foreign_root",
             first_index=first_index,
@@ -161,15 +232,6 @@ async def _apply_commit(tx: AsyncConnection, service: Service, event: Committed)
             advice="another store has this operator's key: requests on these indices cannot be "
             "served from here",
         )
-        if batch is not None and batch.state is not BatchState.LOST:
-            await batches.set_state(tx, batch, BatchState.LOST)
-
-
-async def _leave(tx: AsyncConnection, tracked: TrackedRequest, after: State, reason: str) -> None:
-    await requests.advance(
-        tx, tracked.request.key, tracked.state, after, reason=reason, **requests.NO_OUTCOME
-    )
-    log.get().warning("request_reorged", **tracked.log_context(), to=str(after))
 
 
 async def _confirm(service: Service, head: Block) -> int:

@@ -30,6 +30,7 @@ class BatchState(StrEnum):
     BUILT = "built"  #: its seeds are bound, its root is not on chain yet
     COMMITTED = "committed"  #: the chain holds its root
     LOST = "lost"  #: the chain holds another root at its place
+    ERASED = "erased"  #: and does so for good: its seeds are gone
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +45,6 @@ class Batch:
     root: bytes
     leaves: Sequence[bytes]
     state: BatchState = BatchState.BUILT
-    transaction_id: int | None = None
 
 
 async def add(tx: AsyncConnection, batch: Batch) -> None:
@@ -105,17 +105,6 @@ async def set_state(tx: AsyncConnection, batch: Batch, state: BatchState) -> Non
     )
 
 
-async def attach(tx: AsyncConnection, batch: Batch, transaction_id: int | None) -> None:
-    """
-    Record which slot commits a batch.
-    """
-    await tx.execute(
-        update(batches)
-        .where(*_is(batch.chain_id, batch.contract, batch.first_index))
-        .values(transaction_id=transaction_id)
-    )
-
-
 def _is(chain_id: int, contract: str, first_index: int) -> tuple[ColumnElement[bool], ...]:
     return (
         batches.c.chain_id == chain_id,
@@ -133,5 +122,4 @@ def _batch(row: Row[Any]) -> Batch:
         root=row.root,
         leaves=leaves,
         state=BatchState(row.state),
-        transaction_id=row.transaction_id,
     )

@@ -4,6 +4,7 @@ How far each contract has been scanned, and settings that belong to the whole da
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sqlalchemy import insert, select, update
@@ -14,29 +15,48 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
 
 
-async def get_cursor(
-    connection: AsyncConnection, chain_id: int, contract: str
-) -> tuple[int, bytes] | None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cursor:
     """
-    Return number and hash of the last block that was scanned; nothing before the first scan.
+    The last block that was scanned, and the anchor: a block below everything that is scanned
+    again.
+    """
+
+    number: int
+    hash: bytes
+    anchor_number: int
+    anchor_hash: bytes
+
+
+async def get_cursor(connection: AsyncConnection, chain_id: int, contract: str) -> Cursor | None:
+    """
+    Return how far a contract has been scanned; nothing before the first scan.
     """
     row = (
         await connection.execute(
-            select(cursors.c.block_number, cursors.c.block_hash).where(
-                cursors.c.chain_id == chain_id, cursors.c.contract == contract
-            )
+            select(cursors).where(cursors.c.chain_id == chain_id, cursors.c.contract == contract)
         )
     ).one_or_none()
-    return None if row is None else (row.block_number, row.block_hash)
+    if row is None:
+        return None
+    return Cursor(
+        number=row.block_number,
+        hash=row.block_hash,
+        anchor_number=row.anchor_number,
+        anchor_hash=row.anchor_hash,
+    )
 
 
-async def move_cursor(
-    tx: AsyncConnection, chain_id: int, contract: str, number: int, block_hash: bytes
-) -> None:
+async def move_cursor(tx: AsyncConnection, chain_id: int, contract: str, cursor: Cursor) -> None:
     """
     Record a scan, in the transaction that holds what the scan found.
     """
-    values = {"block_number": number, "block_hash": block_hash}
+    values = {
+        "block_number": cursor.number,
+        "block_hash": cursor.hash,
+        "anchor_number": cursor.anchor_number,
+        "anchor_hash": cursor.anchor_hash,
+    }
     moved = await tx.execute(
         update(cursors)
         .where(cursors.c.chain_id == chain_id, cursors.c.contract == contract)

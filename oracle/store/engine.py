@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import event, text
+from sqlalchemy.exc import DatabaseError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 from oracle.errors import ConfigError, DatabaseLockedError
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy.engine import Connection
 
+_BUSY_MILLISECONDS = 10_000
 _PRAGMAS = (
     "journal_mode = WAL",
     # What is deleted is overwritten; with the truncating checkpoint nothing of it stays in the
@@ -30,7 +32,7 @@ _PRAGMAS = (
     "secure_delete = ON",
     "synchronous = FULL",
     "foreign_keys = ON",
-    "busy_timeout = 10000",
+    f"busy_timeout = {_BUSY_MILLISECONDS}",
     "temp_store = MEMORY",
 )
 
@@ -54,7 +56,11 @@ class Database:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._engine = create_async_engine(f"sqlite+aiosqlite:///{path}")
+        self._engine = create_async_engine(
+            f"sqlite+aiosqlite:///{path}",
+            # An error's text would hold what was being written.
+            hide_parameters=True,
+        )
         self._writing = asyncio.Lock()
         self._lock_file: int | None = None
         event.listen(self._engine.sync_engine, "connect", _on_connect)
@@ -71,7 +77,13 @@ class Database:
         database = cls(path)
         if exclusive:
             database._take_lock()
-            await database.migrate()
+            try:
+                await database.migrate()
+            except (DatabaseError, OSError):
+                await database.close()
+                raise ConfigError(
+                    f"{path} cannot be opened as a SQLite database: name another file"
+                ) from None
         elif not path.exists():
             raise ConfigError(
                 f"there is no database at {path}: start a node with `oracle run` first"
@@ -137,9 +149,14 @@ class Database:
             raw = await connection.get_raw_connection()
             driver = raw.driver_connection
             assert driver is not None
-            cursor = await driver.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-            busy, _, _ = await cursor.fetchone()
-            await cursor.close()
+            # A reader must not hold up the node: what cannot be truncated now can be later.
+            await driver.execute("PRAGMA busy_timeout = 0")
+            try:
+                cursor = await driver.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+                busy, _, _ = await cursor.fetchone()
+                await cursor.close()
+            finally:
+                await driver.execute(f"PRAGMA busy_timeout = {_BUSY_MILLISECONDS}")
             return not busy
 
     async def close(self) -> None:

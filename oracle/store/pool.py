@@ -7,7 +7,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Text, cast, exists, func, insert, literal, or_, select, update
+from sqlalchemy import Text, cast, exists, func, insert, literal, select, update
 
 from oracle.errors import PoolError, PoolKeyError, SeedGoneError
 from oracle.faults import fault_point
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 _KEY_CHECK = "pool_key_check"
 _EPOCH = "pool_epoch"
+# A request in one of these needs its seed no more once its window has passed.
+_CLOSED = {State.DONE, State.CANCELLED, State.EXPIRED, State.FAILED}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +77,12 @@ class Pool:
         self._epoch = epoch
         # What was erased lives on in the write-ahead log until it is truncated: at the start
         # nobody knows.
+        self._unwiped = True
+
+    def note_erasure(self) -> None:
+        """
+        Have the next `wipe` truncate the log: something secret was erased elsewhere.
+        """
         self._unwiped = True
 
     async def wipe(self, database: Database) -> None:
@@ -297,21 +305,41 @@ class Pool:
 
         The caller knows that the windows of those requests have passed, and passed finally.
         """
-        indices = list(
-            await tx.scalars(
-                select(requests.c.seed_index).where(
-                    requests.c.chain_id == chain_id,
-                    requests.c.contract == contract,
-                    requests.c.state.in_([State.DONE, State.CANCELLED, State.EXPIRED]),
-                    requests.c.block_number < before_block,
-                    _has_seed(chain_id, contract),
-                )
+        closed = (
+            requests.c.chain_id == chain_id,
+            requests.c.contract == contract,
+            requests.c.block_number < before_block,
+        )
+        revealed = await tx.scalars(
+            select(reveals.c.seed_index)
+            .join(
+                requests,
+                (requests.c.chain_id == reveals.c.chain_id)
+                & (requests.c.contract == reveals.c.contract)
+                & (requests.c.seed_index == reveals.c.seed_index),
+            )
+            .where(
+                reveals.c.ciphertext.is_not(None),
+                requests.c.state.in_(_CLOSED),
+                *closed,
             )
         )
-        if not indices:
-            return 0
-        unrevealed = await self.erase_unrevealed(tx, chain_id, contract, indices)
-        return unrevealed + await self._erase_revealed(tx, chain_id, contract, indices)
+        unrevealed = await tx.scalars(
+            select(requests.c.seed_index).where(
+                requests.c.state.in_(_CLOSED - {State.DONE}),
+                exists().where(
+                    blocks.c.purpose == _purpose_of(chain_id, contract),
+                    blocks.c.ciphertext.is_not(None),
+                ),
+                *closed,
+            )
+        )
+        erased = 0
+        if indices := list(revealed):
+            erased += await self._erase_revealed(tx, chain_id, contract, indices)
+        if indices := list(unrevealed):
+            erased += await self.erase_unrevealed(tx, chain_id, contract, indices)
+        return erased
 
     async def _erase_revealed(
         self, tx: AsyncConnection, chain_id: int, contract: str, indices: Sequence[int]
@@ -377,16 +405,6 @@ def _reveal_of(
     )
 
 
-def _has_seed(chain_id: int, contract: str) -> ColumnElement[bool]:
-    purpose = literal(native_purpose(chain_id, contract, 0)[:-1]) + cast(
-        requests.c.seed_index, Text
-    )
-    return or_(
-        exists().where(
-            reveals.c.chain_id == chain_id,
-            reveals.c.contract == contract,
-            reveals.c.seed_index == requests.c.seed_index,
-            reveals.c.ciphertext.is_not(None),
-        ),
-        exists().where(blocks.c.purpose == purpose, blocks.c.ciphertext.is_not(None)),
-    )
+def _purpose_of(chain_id: int, contract: str) -> ColumnElement[str]:
+    prefix = native_purpose(chain_id, contract, 0)[:-1]
+    return literal(prefix) + cast(requests.c.seed_index, Text)

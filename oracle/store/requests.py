@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Row, and_, func, insert, select, update
 
-from oracle.errors import StaleStateError
+from oracle.errors import InconsistentChainError, StaleStateError
 from oracle.request import (
     Outcome,
     RandomnessRequest,
@@ -31,6 +31,8 @@ async def observe(tx: AsyncConnection, request: RandomnessRequest) -> bool:
     """
     Record that the canonical chain holds this request; true if that is news.
 
+    Raises `InconsistentChainError` when another request that is not orphaned has its index.
+
     An orphaned request comes back to life; one whose block was replaced at the same height gets
     the new block's hash.
     """
@@ -41,6 +43,8 @@ async def observe(tx: AsyncConnection, request: RandomnessRequest) -> bool:
         "log_index": request.log_index,
     }
     known = await get(tx, request.key)
+    if known is None or known.state is State.ORPHANED:
+        await _check_index_is_free(tx, request)
     if known is None:
         await tx.execute(
             insert(requests).values(
@@ -74,6 +78,20 @@ async def observe(tx: AsyncConnection, request: RandomnessRequest) -> bool:
         await _record(tx, request.key, known.state, known.state, "block_replaced")
         return True
     return False
+
+
+async def _check_index_is_free(tx: AsyncConnection, request: RandomnessRequest) -> None:
+    holder = await tx.scalar(
+        select(requests.c.request_id).where(
+            _of(request.key.chain_id, request.key.contract),
+            requests.c.seed_index == request.seed_index,
+            requests.c.state != State.ORPHANED,
+        )
+    )
+    if holder is not None:
+        raise InconsistentChainError(
+            f"two requests claim index {request.seed_index}: the endpoint shows two branches"
+        )
 
 
 async def advance(

@@ -107,7 +107,9 @@ cursors = Table(
     Column("contract", Address, primary_key=True),
     Column("block_number", BigInteger, nullable=False),
     Column("block_hash", Hash32, nullable=False),
-    comment="The last block that was scanned, per contract.",
+    Column("anchor_number", BigInteger, nullable=False),
+    Column("anchor_hash", Hash32, nullable=False),
+    comment="The last block that was scanned, per contract, and one below every tail.",
 )
 
 lanes = Table(
@@ -146,7 +148,8 @@ transactions = Table(
 attempts = Table(
     "attempts",
     metadata,
-    Column("transaction_hash", Hash32, primary_key=True),
+    Column("id", RowId, primary_key=True),
+    Column("transaction_hash", Hash32, nullable=False, unique=True),
     Column("transaction_id", RowId, ForeignKey("transactions.id"), nullable=False),
     Column("max_fee", U256, nullable=False),
     Column("priority_fee", U256, nullable=False),
@@ -155,6 +158,8 @@ attempts = Table(
     Column("created_at", Timestamp, nullable=False),
     Column("sent_at", Timestamp),
     Column("sent_block", BigInteger),
+    Column("tried_block", BigInteger),
+    Column("verdict", Text),
     Index(None, "transaction_id"),
     comment="Signed bytes for a slot, encrypted under the pool key: they hold seeds.",
 )
@@ -253,9 +258,8 @@ batches = Table(
     Column("root", Hash32, nullable=False),
     Column("leaves", LargeBinary(8192), nullable=False),
     Column("state", Text, nullable=False),
-    Column("transaction_id", RowId, ForeignKey("transactions.id")),
     Column("created_at", Timestamp, nullable=False),
-    CheckConstraint("state IN ('built', 'committed', 'lost')", name="state"),
+    CheckConstraint("state IN ('built', 'committed', 'lost', 'erased')", name="state"),
     comment="256 seeds bound to consecutive indices of one coordinator. Leaf hashes are no "
     "secret.",
 )
@@ -271,5 +275,11 @@ reveals = Table(
     Column("exposed_at", Timestamp, nullable=False),
     Column("erased_at", Timestamp),
     CheckConstraint("(ciphertext IS NULL) = (erased_at IS NOT NULL)", name="erased"),
+    Index(
+        "ix_reveals_kept",
+        "seed_index",
+        sqlite_where=text("ciphertext IS NOT NULL"),
+        postgresql_where=text("ciphertext IS NOT NULL"),
+    ),
     comment="Seeds that may have left the process, written down before they did.",
 )

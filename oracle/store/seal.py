@@ -122,6 +122,21 @@ class EpochFile:
             return None
         except ValueError:
             raise PoolKeyError(f"the epoch file {self._path} does not hold a number") from None
+        except OSError as error:
+            raise PoolKeyError(
+                f"the epoch file {self._path} cannot be read: {error.strerror}"
+            ) from None
+
+    def check_writable(self) -> None:
+        """
+        Raise `PoolKeyError` when the counter could not be advanced.
+        """
+        folder = self._path.parent
+        if not (folder.is_dir() and os.access(folder, os.W_OK)):
+            raise PoolKeyError(
+                f"the folder {folder} of the epoch file does not exist or cannot be written: "
+                "create it, or set pool.epoch_file"
+            )
 
     def write(self, value: int) -> None:
         """

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Row, insert, select, update
+from sqlalchemy import Row, delete, insert, select, update
 
 from oracle.errors import StaleStateError
 from oracle.store.engine import now
@@ -21,6 +21,7 @@ from oracle.store.seal import Sealed
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from sqlalchemy import ColumnElement
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from oracle.evm import Receipt
@@ -41,7 +42,7 @@ class SlotState(StrEnum):
     What is durably known about a slot.
     """
 
-    SIGNED = "signed"  #: bytes are stored, none has left the process
+    SIGNED = "signed"  #: its newest bytes are stored and have not left the process
     SENT = "sent"  #: bytes may have left
     MINED = "mined"  #: an attempt is in a block
     FINAL = "final"  #: and at the confirmation depth
@@ -75,8 +76,12 @@ class Attempt:
     slot_id: int
     max_fee: int
     priority_fee: int
-    sealed: Sealed | None
-    sent_block: int | None
+    sealed: Sealed | None = None
+    #: The head when they first left, and when they last did.
+    sent_block: int | None = None
+    tried_block: int | None = None
+    #: What the endpoint last said to them.
+    verdict: str | None = None
 
 
 def attempt_context(transaction_hash: bytes) -> bytes:
@@ -161,22 +166,57 @@ async def mark_sent(tx: AsyncConnection, attempt: Attempt, head: int) -> None:
     )
 
 
+async def record_verdict(tx: AsyncConnection, attempt: Attempt, verdict: str, head: int) -> None:
+    """
+    Record what the endpoint said to an attempt's bytes.
+    """
+    await tx.execute(
+        update(attempts)
+        .where(attempts.c.transaction_hash == attempt.transaction_hash)
+        .values(tried_block=head, verdict=verdict)
+    )
+
+
+async def drop_unsent(tx: AsyncConnection, slot_id: int) -> None:
+    """
+    Delete a slot's bytes that never left: they are not what its nonce is for any more.
+    """
+    await tx.execute(
+        delete(attempts).where(
+            attempts.c.transaction_id == slot_id, attempts.c.sent_block.is_(None)
+        )
+    )
+
+
 async def slots_in(
-    connection: AsyncConnection, chain_id: int, wallet: str, states: Iterable[SlotState]
+    connection: AsyncConnection,
+    chain_id: int,
+    states: Iterable[SlotState],
+    *where: ColumnElement[bool],
 ) -> list[Slot]:
     """
-    Return the wallet's slots in any of the states, in the order of their nonces.
+    Return the chain's slots in any of the states, by wallet and nonce.
     """
     rows = await connection.execute(
         select(transactions)
         .where(
             transactions.c.chain_id == chain_id,
-            transactions.c.wallet == wallet,
             transactions.c.state.in_(list(states)),
+            *where,
         )
-        .order_by(transactions.c.nonce)
+        .order_by(transactions.c.wallet, transactions.c.nonce)
     )
     return [_slot(row) for row in rows]
+
+
+async def get_slot(connection: AsyncConnection, slot_id: int) -> Slot:
+    """
+    Return a slot by its id.
+    """
+    row = (
+        await connection.execute(select(transactions).where(transactions.c.id == slot_id))
+    ).one()
+    return _slot(row)
 
 
 async def attempts_of(connection: AsyncConnection, slot_id: int) -> list[Attempt]:
@@ -184,9 +224,7 @@ async def attempts_of(connection: AsyncConnection, slot_id: int) -> list[Attempt
     Return the slot's attempts, the newest first.
     """
     rows = await connection.execute(
-        select(attempts)
-        .where(attempts.c.transaction_id == slot_id)
-        .order_by(attempts.c.max_fee.desc(), attempts.c.created_at.desc())
+        select(attempts).where(attempts.c.transaction_id == slot_id).order_by(attempts.c.id.desc())
     )
     return [
         Attempt(
@@ -196,6 +234,8 @@ async def attempts_of(connection: AsyncConnection, slot_id: int) -> list[Attempt
             priority_fee=row.priority_fee,
             sealed=None if row.ciphertext is None else Sealed(row.nonce, row.ciphertext),
             sent_block=row.sent_block,
+            tried_block=row.tried_block,
+            verdict=row.verdict,
         )
         for row in rows
     ]
@@ -228,7 +268,7 @@ async def advance_slot(
             "gas_used": receipt.gas_used,
             "gas_price": receipt.gas_price,
         }
-    elif after is SlotState.SENT:
+    elif after in (SlotState.SIGNED, SlotState.SENT):
         values |= dict.fromkeys(
             ("mined_hash", "mined_block", "mined_block_hash", "gas_used", "gas_price")
         )

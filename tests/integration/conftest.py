@@ -4,6 +4,7 @@ A chain that mines when told to, and a node whose passes are made by hand.
 
 from __future__ import annotations
 
+import os
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -98,7 +99,7 @@ class Bench:
         Take blocks away, and make whatever replaces them differ.
         """
         await self.rpc("anvil_rollback", depth)
-        await self.rpc("anvil_setCoinbase", "0x" + "c0" * 20)
+        await self.rpc("anvil_setCoinbase", "0x" + os.urandom(20).hex())
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

@@ -7,13 +7,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from eth_abi.abi import encode
 
 from oracle.chain.fees import GWEI
 from oracle.chain.transact import send_transaction
 from oracle.chain.wallets import from_private_key
 from oracle.devnet.network import OPERATOR_KEY
 from oracle.entropy import merkle
-from oracle.protocols.coordinator import CoordinatorProtocol, Reveal
+from oracle.evm import keccak
+from oracle.protocols.coordinator import CoordinatorProtocol, Reveal, pack_terms
 from oracle.request import State
 from oracle.steps.draw import draw
 from oracle.steps.sign import sign
@@ -198,9 +200,7 @@ async def test_what_somebody_else_fulfilled_is_not_sent(bench: Bench) -> None:
     assert await bench.state(request) is State.SIGNED
 
     async with service.database.read() as connection:
-        [slot] = await transactions.slots_in(
-            connection, service.chain_id, service.lane.wallet, [SlotState.SIGNED]
-        )
+        [slot] = await transactions.slots_in(connection, service.chain_id, [SlotState.SIGNED])
         seed = await service.pool.seed(
             connection, service.chain_id, service.contract, request.seed_index
         )
@@ -218,9 +218,7 @@ async def test_what_somebody_else_fulfilled_is_not_sent(bench: Bench) -> None:
     async with service.database.read() as connection:
         [filled] = [
             other
-            for other in await transactions.slots_in(
-                connection, service.chain_id, service.lane.wallet, SlotState
-            )
+            for other in await transactions.slots_in(connection, service.chain_id, SlotState)
             if other.id == slot.id
         ]
     assert filled.purpose is Purpose.FILLER
@@ -258,9 +256,7 @@ async def test_a_nonce_that_somebody_else_used_is_given_up_and_the_request_serve
     assert tracked.transaction_id is not None
     async with bench.service.database.read() as connection:
         [attempt] = await transactions.attempts_of(connection, tracked.transaction_id)
-        [slot] = await transactions.slots_in(
-            connection, bench.service.chain_id, bench.service.lane.wallet, [SlotState.SENT]
-        )
+        [slot] = await transactions.slots_in(connection, bench.service.chain_id, [SlotState.SENT])
     await bench.rpc("anvil_dropTransaction", "0x" + attempt.transaction_hash.hex())
     operator = from_private_key(OPERATOR_KEY)
     await bench.mined(
@@ -308,9 +304,7 @@ async def test_an_expired_request_reveals_nothing_and_its_requester_is_refunded(
     dice, player = bench.devnet.deployment.dice, bench.devnet.player()
     before = await bench.service.reader.balance(dice)
     await bench.mined(
-        await send_transaction(
-            bench.devnet.reader, player, to=dice, data=CoordinatorProtocol.encode_cancel(request)
-        )
+        await send_transaction(bench.devnet.reader, player, to=dice, data=_cancel(request))
     )
     assert await bench.service.reader.balance(dice) == before
     await bench.walk()
@@ -336,6 +330,13 @@ async def test_a_root_of_another_store_is_not_served(
     await bench.walk()
     said = capsys.readouterr()
     assert "foreign_root" in said.out + said.err
+
+
+def _cancel(request: RandomnessRequest) -> bytes:
+    terms = (request.requester, pack_terms(request), request.user_seed)
+    return keccak(b"cancel((address,uint256,bytes32))")[:4] + encode(
+        ["(address,uint256,bytes32)"], [terms]
+    )
 
 
 async def _history(bench: Bench, request: RandomnessRequest) -> list[tuple[State, str | None]]:

@@ -18,6 +18,22 @@ def upgrade() -> None:
     Apply.
     """
     op.create_table(
+        "batches",
+        sa.Column("chain_id", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("contract", sa.LargeBinary(length=20), nullable=False),
+        sa.Column("first_index", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("root", sa.LargeBinary(length=32), nullable=False),
+        sa.Column("leaves", sa.LargeBinary(length=8192), nullable=False),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.CheckConstraint(
+            "state IN ('built', 'committed', 'lost', 'erased')", name=op.f("ck_batches_state")
+        ),
+        sa.PrimaryKeyConstraint("chain_id", "contract", "first_index", name=op.f("pk_batches")),
+        comment="256 seeds bound to consecutive indices of one coordinator. Leaf hashes are no "
+        "secret.",
+    )
+    op.create_table(
         "blocks",
         sa.Column("id", sa.LargeBinary(length=16), nullable=False),
         sa.Column("sources", sa.Text(), nullable=False),
@@ -51,8 +67,10 @@ def upgrade() -> None:
         sa.Column("contract", sa.LargeBinary(length=20), nullable=False),
         sa.Column("block_number", sa.BigInteger(), nullable=False),
         sa.Column("block_hash", sa.LargeBinary(length=32), nullable=False),
+        sa.Column("anchor_number", sa.BigInteger(), nullable=False),
+        sa.Column("anchor_hash", sa.LargeBinary(length=32), nullable=False),
         sa.PrimaryKeyConstraint("chain_id", "contract", name=op.f("pk_cursors")),
-        comment="The last block that was scanned, per contract.",
+        comment="The last block that was scanned, per contract, and one below every tail.",
     )
     op.create_table(
         "lanes",
@@ -97,6 +115,15 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("chain_id", "contract", "seed_index", name=op.f("pk_reveals")),
         comment="Seeds that may have left the process, written down before they did.",
     )
+    with op.batch_alter_table("reveals", schema=None) as batch_op:
+        batch_op.create_index(
+            "ix_reveals_kept",
+            ["seed_index"],
+            unique=False,
+            sqlite_where=sa.text("ciphertext IS NOT NULL"),
+            postgresql_where=sa.text("ciphertext IS NOT NULL"),
+        )
+
     op.create_table(
         "settings",
         sa.Column("name", sa.Text(), nullable=False),
@@ -142,6 +169,7 @@ def upgrade() -> None:
 
     op.create_table(
         "attempts",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
         sa.Column("transaction_hash", sa.LargeBinary(length=32), nullable=False),
         sa.Column(
             "transaction_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False
@@ -153,10 +181,13 @@ def upgrade() -> None:
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.Column("sent_at", sa.BigInteger(), nullable=True),
         sa.Column("sent_block", sa.BigInteger(), nullable=True),
+        sa.Column("tried_block", sa.BigInteger(), nullable=True),
+        sa.Column("verdict", sa.Text(), nullable=True),
         sa.ForeignKeyConstraint(
             ["transaction_id"], ["transactions.id"], name=op.f("fk_attempts_transaction_id")
         ),
-        sa.PrimaryKeyConstraint("transaction_hash", name=op.f("pk_attempts")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_attempts")),
+        sa.UniqueConstraint("transaction_hash", name=op.f("uq_attempts_transaction_hash")),
         comment="Signed bytes for a slot, encrypted under the pool key: they hold seeds.",
     )
     with op.batch_alter_table("attempts", schema=None) as batch_op:
@@ -164,28 +195,6 @@ def upgrade() -> None:
             batch_op.f("ix_attempts_transaction_id"), ["transaction_id"], unique=False
         )
 
-    op.create_table(
-        "batches",
-        sa.Column("chain_id", sa.BigInteger(), autoincrement=False, nullable=False),
-        sa.Column("contract", sa.LargeBinary(length=20), nullable=False),
-        sa.Column("first_index", sa.BigInteger(), autoincrement=False, nullable=False),
-        sa.Column("root", sa.LargeBinary(length=32), nullable=False),
-        sa.Column("leaves", sa.LargeBinary(length=8192), nullable=False),
-        sa.Column("state", sa.Text(), nullable=False),
-        sa.Column(
-            "transaction_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True
-        ),
-        sa.Column("created_at", sa.BigInteger(), nullable=False),
-        sa.CheckConstraint(
-            "state IN ('built', 'committed', 'lost')", name=op.f("ck_batches_state")
-        ),
-        sa.ForeignKeyConstraint(
-            ["transaction_id"], ["transactions.id"], name=op.f("fk_batches_transaction_id")
-        ),
-        sa.PrimaryKeyConstraint("chain_id", "contract", "first_index", name=op.f("pk_batches")),
-        comment="256 seeds bound to consecutive indices of one coordinator. Leaf hashes are no "
-        "secret.",
-    )
     op.create_table(
         "requests",
         sa.Column("chain_id", sa.BigInteger(), autoincrement=False, nullable=False),

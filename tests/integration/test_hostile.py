@@ -1,0 +1,275 @@
+"""
+What reorgs, endpoints, strangers and operators can do to the node, and what it does then.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from aiohttp import web
+from eth_abi.abi import encode
+
+from oracle.chain.fees import GWEI
+from oracle.chain.reader import Web3Reader
+from oracle.chain.sender import Verdict, Web3Sender
+from oracle.chain.transact import send_transaction
+from oracle.cli.run import compose
+from oracle.config import Settings
+from oracle.devnet.processes import free_port
+from oracle.entropy import merkle
+from oracle.errors import EndpointError, InconsistentChainError
+from oracle.evm import keccak
+from oracle.protocols.coordinator import Reveal
+from oracle.request import State
+from oracle.steps.draw import draw
+from oracle.steps.sign import sign
+from oracle.steps.watch import watch
+from oracle.store import batches, requests, transactions
+from oracle.store.transactions import SlotState
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from oracle.evm import Log
+    from oracle.request import RandomnessRequest
+    from tests.integration.conftest import Bench
+
+    NewBench = Callable[..., Awaitable[Bench]]
+
+pytestmark = [pytest.mark.integration, pytest.mark.asyncio(loop_scope="session")]
+
+OTHER_OPERATOR_KEY = "4bbbf85ce3377467afe5d46f804f221813b2bb87f24d81f60f1fcdbf7cbf4356"
+OTHER_OPERATOR = "0x14dC79964da2C08b23698B3D3cc7Ca32193d9955"
+
+
+async def _settle(bench: Bench, blocks: int = 6) -> None:
+    for _ in range(blocks):
+        await bench.walk(2)
+        await bench.mine()
+    await bench.walk(2)
+
+
+async def _until_signed(bench: Bench) -> None:
+    head = await bench.service.reader.block()
+    for step in (watch, draw, sign):
+        await step(bench.service, head)
+
+
+async def _fulfill_as_stranger(bench: Bench, request: RandomnessRequest) -> None:
+    service = bench.service
+    async with service.database.read() as connection:
+        seed = await service.pool.seed(
+            connection, service.chain_id, service.contract, request.seed_index
+        )
+        batch = await batches.get(connection, service.chain_id, service.contract, 0)
+    assert batch is not None
+    proof = merkle.proof(batch.leaves, request.seed_index, 1)
+    data = service.protocol.encode_fulfill([Reveal(request=request, seed=seed)], [], proof)
+    player = bench.devnet.player()
+    sent = await send_transaction(bench.devnet.reader, player, to=service.contract, data=data)
+    await bench.mined(sent)
+
+
+async def test_an_endpoint_that_loses_logs_does_not_make_the_node_drop_a_request(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = await bench.roll()
+    await bench.walk()
+    assert await bench.state(request) is State.SENT
+
+    async def nothing(*_: object) -> list[Log]:
+        return []
+
+    with monkeypatch.context() as patch:
+        patch.setattr(bench.service.reader, "logs", nothing)
+        await bench.mine()
+        with pytest.raises(InconsistentChainError, match="lost logs"):
+            await bench.walk()
+    assert await bench.state(request) is not State.ORPHANED
+    await _settle(bench)
+    assert await bench.state(request) is State.DONE
+    assert (await bench.audit()).clean
+
+
+async def test_a_batch_survives_a_stranger_who_serves_one_of_its_requests(bench: Bench) -> None:
+    hashes = [await bench.send_roll() for _ in range(3)]
+    await bench.mine()
+    made = sorted(
+        [bench.made(await bench.mined(sent)) for sent in hashes], key=lambda r: r.seed_index
+    )
+    await bench.walk()
+    slot_ids = {(await bench.tracked(request)).transaction_id for request in made}
+    assert len(slot_ids) == 1
+
+    # Our bytes leave the pool while a stranger's overtake them.
+    [slot_id] = slot_ids
+    assert slot_id is not None
+    async with bench.service.database.read() as connection:
+        [attempt] = await transactions.attempts_of(connection, slot_id)
+    await bench.rpc("anvil_dropTransaction", "0x" + attempt.transaction_hash.hex())
+    await _fulfill_as_stranger(bench, made[0])
+    await _settle(bench)
+
+    for request in made:
+        tracked = await bench.tracked(request)
+        assert tracked.state is State.DONE
+    for request in made[1:]:
+        outcome = (await bench.tracked(request)).outcome
+        assert outcome is not None
+        assert outcome.transaction_hash == attempt.transaction_hash
+    assert (await bench.audit()).clean
+
+
+async def test_a_request_whose_window_closes_before_its_bytes_left_reveals_nothing(
+    new_bench: NewBench,
+) -> None:
+    bench = await new_bench(window=64)
+    request = await bench.roll()
+    await _until_signed(bench)
+    assert await bench.state(request) is State.SIGNED
+    await bench.mine(60)
+    await _settle(bench)
+    assert await bench.state(request) is State.EXPIRED
+    async with bench.service.database.read() as connection:
+        assert not await bench.service.pool.exposed(
+            connection, bench.service.chain_id, bench.service.contract, [request.seed_index]
+        )
+
+
+async def test_a_request_that_the_fee_cap_held_up_too_long_reveals_nothing(
+    new_bench: NewBench,
+) -> None:
+    bench = await new_bench(window=64, max_fee_gwei=50)
+    request = await bench.roll()
+    await bench.rpc("anvil_setNextBlockBaseFeePerGas", hex(100 * GWEI))
+    await bench.mine()
+    await bench.walk()
+    assert await bench.state(request) is State.DRAWN
+    await bench.mine(60)
+    await _settle(bench)
+    assert await bench.state(request) is State.EXPIRED
+
+
+async def test_another_wallet_finishes_what_the_old_one_signed(new_bench: NewBench) -> None:
+    bench = await new_bench()
+    request = await bench.roll()
+    await _until_signed(bench)
+    assert await bench.state(request) is State.SIGNED
+
+    await bench.service.database.close()
+    owner = bench.devnet.player()
+    data = keccak(b"setOperator(address)")[:4] + encode(["address"], [OTHER_OPERATOR])
+    contract = bench.service.contract
+    await bench.mined(await send_transaction(bench.devnet.reader, owner, to=contract, data=data))
+    (bench.devnet.folder / "operator.key").write_text(OTHER_OPERATOR_KEY, encoding="ascii")
+    settings = Settings.load(bench.devnet.folder / "oracle.toml")
+    runner = await compose(settings, bench.stack)
+    bench.service = runner.service
+    await bench.service.lane.prepare(bench.service.database, bench.service.reader)
+    await _settle(bench)
+
+    assert await bench.state(request) is State.DONE
+    assert (await bench.audit()).clean
+
+
+async def test_a_wallet_without_funds_does_not_raise_its_bid(bench: Bench) -> None:
+    wallet = bench.service.lane.wallet
+    balance = await bench.service.reader.balance(wallet)
+    await bench.rpc("anvil_setBalance", wallet, "0x0")
+    request = await bench.roll()
+    for _ in range(20):
+        await bench.walk()
+        await bench.mine()
+    tracked = await bench.tracked(request)
+    assert tracked.transaction_id is not None
+    async with bench.service.database.read() as connection:
+        assert len(await transactions.attempts_of(connection, tracked.transaction_id)) == 1
+    await bench.rpc("anvil_setBalance", wallet, hex(balance))
+    await _settle(bench)
+    assert await bench.state(request) is State.DONE
+
+
+async def test_a_rollback_below_everything_is_read_again_and_served(bench: Bench) -> None:
+    gone = await bench.roll()
+    await _settle(bench)
+    assert await bench.state(gone) is State.DONE
+    head = await bench.service.reader.block()
+
+    # Fulfillment and request vanish, both final by the configured depth of 0.
+    await bench.fork(head.number - gone.block_number + 1)
+    await bench.mine(2)
+    taker = await bench.roll()
+    assert taker.seed_index == gone.seed_index
+    assert taker.key != gone.key
+    await _settle(bench, 24)
+
+    assert await bench.state(gone) is State.ORPHANED
+    assert await bench.state(taker) is State.DONE
+    assert (await bench.audit()).clean
+
+
+async def test_a_final_fulfillment_that_vanishes_is_made_again(bench: Bench) -> None:
+    request = await bench.roll()
+    await bench.walk()
+    await bench.mine()
+    await bench.walk(2)
+    assert await bench.state(request) is State.DONE
+
+    await bench.fork(1)
+    await bench.mine(2)
+    await _settle(bench, 12)
+    assert await bench.state(request) is State.DONE
+    async with bench.service.database.read() as connection:
+        events = await requests.history(connection, request.key)
+    assert [event.after for event in events].count(State.DONE) == 2
+    assert (await bench.audit()).clean
+
+
+async def test_requests_in_a_gap_that_the_node_never_saw_are_found(new_bench: NewBench) -> None:
+    bench = await new_bench(confirmations=2)
+    await bench.mine(40)
+    await bench.walk()
+    await bench.fork(30)
+    request = await bench.roll()
+    await bench.mine(40)
+    await _settle(bench, 8)
+    assert await bench.state(request) is State.DONE
+    assert (await bench.audit()).clean
+
+
+@pytest.mark.parametrize("answer", ["null", "{}", "[]", '"0x"', '"nonsense"', '{"number": null}'])
+async def test_a_malformed_answer_is_an_endpoint_error(answer: str) -> None:
+    async def garble(request: web.Request) -> web.Response:
+        asked = await request.json()
+        text = f'{{"jsonrpc": "2.0", "id": {asked["id"]}, "result": {answer}}}'
+        return web.Response(text=text, content_type="application/json")
+
+    app = web.Application()
+    app.router.add_post("/", garble)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    port = free_port()
+    await web.TCPSite(runner, "127.0.0.1", port).start()
+    reader = Web3Reader(f"http://127.0.0.1:{port}")
+    address = "0x" + "11" * 20
+    try:
+        for ask in (reader.block, lambda: reader.nonce(address), lambda: reader.balance(address)):
+            with pytest.raises((EndpointError, InconsistentChainError)):
+                await ask()
+        verdict, _ = await Web3Sender(reader).broadcast(b"signed")
+        assert verdict is Verdict.UNANSWERED
+    finally:
+        await reader.close()
+        await runner.cleanup()
+
+
+async def test_slots_of_one_wallet_never_share_a_nonce(bench: Bench) -> None:
+    for _ in range(3):
+        await bench.roll()
+        await bench.walk()
+    await _settle(bench)
+    async with bench.service.database.read() as connection:
+        slots = await transactions.slots_in(connection, bench.service.chain_id, SlotState)
+    nonces = [slot.nonce for slot in slots]
+    assert nonces == list(range(nonces[0], nonces[0] + len(nonces)))
