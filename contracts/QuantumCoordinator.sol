@@ -344,14 +344,17 @@ contract QuantumCoordinator is IQuantumCoordinator, Ownable2Step {
         require(fulfillments.length != 0 && position + length <= SeedTree.BATCH, InvalidRun(first, length));
         bytes32[] memory run = new bytes32[](length);
         uint256 served;
-        for (uint256 k; k < length; ++k) {
-            if (gaps >> k & 1 == 1) {
-                run[k] = leaves[k - served];
-            } else {
-                Fulfillment calldata item = fulfillments[served++];
-                uint256 index = item.request.terms.index();
-                require(index == first + k, UnexpectedIndex(index, first + k));
-                run[k] = SeedTree.leaf(_DOMAIN, index, item.seed);
+        // An index has 64 bits and `first` must match it, the rest stays below 256; array bounds are checked.
+        unchecked {
+            for (uint256 k; k < length; ++k) {
+                if (gaps >> k & 1 == 1) {
+                    run[k] = leaves[k - served];
+                } else {
+                    Fulfillment calldata item = fulfillments[served++];
+                    uint256 index = item.request.terms.index();
+                    require(index == first + k, UnexpectedIndex(index, first + k));
+                    run[k] = SeedTree.leaf(_DOMAIN, index, item.seed);
+                }
             }
         }
         (bytes32 root, uint256 consumed) = SeedTree.rootOf(position, run, proof);

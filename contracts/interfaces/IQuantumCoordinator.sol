@@ -65,6 +65,7 @@ interface IQuantumCoordinator {
     /// @notice Thrown when a request stands at a place in the run that is not its index.
     error UnexpectedIndex(uint256 index, uint256 expected);
     /// @notice Thrown when seeds, leaves and proof do not add up to the committed root, or proof is left over.
+    /// A proof or leaves that are too short panic with 0x32.
     error InvalidProof();
     /// @notice Thrown when too little gas is left to keep the promise that a request was given.
     error InsufficientGas(uint256 callbackGasLimit);

@@ -30,20 +30,23 @@ library SeedTree {
         returns (bytes32 root, uint256 consumed)
     {
         uint256 length = run.length;
-        for (uint256 level; level < DEPTH; ++level) {
-            uint256 from;
-            uint256 to;
-            if (position & 1 == 1) {
-                run[0] = Keccak.hash(proof[consumed++], run[0]);
-                from = 1;
-                to = 1;
+        // No sum here exceeds the batch, and array bounds are checked all the same.
+        unchecked {
+            for (uint256 level; level < DEPTH; ++level) {
+                uint256 from;
+                uint256 to;
+                if (position & 1 == 1) {
+                    run[0] = Keccak.hash(proof[consumed++], run[0]);
+                    from = 1;
+                    to = 1;
+                }
+                for (; from + 1 < length; from += 2) {
+                    run[to++] = Keccak.hash(run[from], run[from + 1]);
+                }
+                if (from < length) run[to++] = Keccak.hash(run[from], proof[consumed++]);
+                length = to;
+                position >>= 1;
             }
-            for (; from + 1 < length; from += 2) {
-                run[to++] = Keccak.hash(run[from], run[from + 1]);
-            }
-            if (from < length) run[to++] = Keccak.hash(run[from], proof[consumed++]);
-            length = to;
-            position >>= 1;
         }
         root = run[0];
     }

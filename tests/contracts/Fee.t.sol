@@ -114,7 +114,8 @@ contract FeeTest is CoordinatorTest {
         assertEq(BOB.balance, fee - 1, "paid out");
         assertEq(_earned(), 1, "earned");
         assertEq(log.topics[0], IQuantumCoordinator.EarningsWithdrawn.selector, "event");
-        assertEq(keccak256(log.data), keccak256(abi.encode(BOB, fee - 1)), "payout");
+        assertEq(log.topics[1], bytes32(uint256(uint160(BOB))), "to");
+        assertEq(keccak256(log.data), keccak256(abi.encode(fee - 1)), "payout");
         vm.prank(OWNER);
         coordinator.withdraw(payable(BOB), 1);
         assertEq(BOB.balance, fee, "paid out");
