@@ -23,13 +23,18 @@ from pydantic import (
     ValidationError,
     model_validator,
 )
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+)
 
 from oracle.errors import ConfigError
 from oracle.evm import checksum_address
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping, Sequence
 
 ENVIRONMENT_PREFIX = "ORACLE_"
 _SECRETS = frozenset({"key", "password"})
@@ -197,6 +202,12 @@ class Settings(BaseSettings):
             settings = cls(**content)
         except ValidationError as error:
             raise ConfigError(f"{path}: {_sentence(cls, error)}") from None
+        except SettingsError as error:
+            raise ConfigError(
+                f"{path}: a variable of the environment does not fit: {error}; name single "
+                "settings, as in "
+                f"{variable_of('pool', 'key_file')}"
+            ) from None
         return settings.model_copy(update=_rooted(settings, path.resolve().parent))
 
 
@@ -257,7 +268,9 @@ def _refuse_secrets(path: Path, content: Mapping[str, Any], place: list[str]) ->
 
 
 def _sentence(model: type[BaseModel], error: ValidationError) -> str:
-    first = error.errors(include_input=False, include_url=False)[0]
+    errors = error.errors(include_input=False, include_url=False)
+    # A mistyped key is also a missing one: the typo is what helps.
+    first = min(errors, key=lambda one: one["type"] != "extra_forbidden")
     place = [str(part) for part in first["loc"]]
     name = ".".join(place)
     if first["type"] == "extra_forbidden":
@@ -269,23 +282,21 @@ def _sentence(model: type[BaseModel], error: ValidationError) -> str:
         return f"{name} is missing"
     if first["type"] == "string_pattern_mismatch":
         return f"{'.'.join(place[:2])} is no name: use small letters, digits and underscores"
-    if name in ("chains", "sources", "chains.endpoints") and first["type"] in (
-        "too_long",
-        "too_short",
-    ):
+    if first["type"] in ("too_long", "too_short"):
         return f"{name} holds exactly one entry in this version"
     return f"{name}: {first['msg'].removeprefix('Value error, ')}"
 
 
-def _fields_at(model: type[BaseModel], place: Iterable[str]) -> list[str]:
-    sections: dict[str, type[BaseModel]] = {
-        "chains": ChainSettings,
-        "sources": SourceSettings,
-        "pool": PoolSettings,
-        "wallet": WalletSettings,
-    }
-    for part in place:
-        model = sections.get(part, model)
+def _fields_at(model: type[BaseModel], place: Sequence[str]) -> list[str]:
+    match place:
+        case ["chains", _]:
+            model = ChainSettings
+        case ["chains", _, "wallet"]:
+            model = WalletSettings
+        case ["sources", _]:
+            model = SourceSettings
+        case ["pool"]:
+            model = PoolSettings
     return list(model.model_fields)
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _SECRET = re.compile(r"seed|secret|password|private|api_key|mnemonic|token|raw", re.IGNORECASE)
 # A URL's credentials, path and query can hold a key: scheme, host and port are enough to know
 # which one it is.
-_URL = re.compile(r"\b((?:https?|wss?)://)(?:[^/@\s]*@)?([^/\s?#'\"<>]+)[^\s'\"<>]*")
+_URL = re.compile(r"\b((?:https?|wss?)://)(?:[^/\s]*@)?([^/\s?#'\"<>]+)[^\s'\"<>]*", re.IGNORECASE)
 
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING}
 

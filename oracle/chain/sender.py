@@ -36,8 +36,22 @@ _WORDS = (
         Verdict.STALE,
         ("nonce too low", "nonce is too low", "nonce has already been used", "oldnonce"),
     ),
-    (Verdict.UNFUNDED, ("insufficient funds", "insufficient balance", "upfront cost")),
-    (Verdict.UNDERPRICED, ("underpriced", "fee too low", "less than block base fee", "feetoolow")),
+    (
+        Verdict.UNFUNDED,
+        ("insufficient funds", "insufficientfunds", "insufficient balance", "upfront cost"),
+    ),
+    (
+        Verdict.UNDERPRICED,
+        (
+            "underpriced",
+            "fee too low",
+            "feetoolow",
+            "less than block base fee",
+            "replacementnotallowed",
+            "could not replace",
+            "below configured minimum",
+        ),
+    ),
 )
 
 

@@ -1,0 +1,52 @@
+"""
+What holds for every test: its folder says what it may touch, and its marker says so too.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+import pytest_socket
+from hypothesis import settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+HERE = Path(__file__).parent
+KINDS = frozenset({"unit", "store", "contracts", "integration", "e2e"})
+
+# A loaded machine is no reason for a property to fail.
+settings.register_profile("oracle", deadline=None)
+settings.load_profile("oracle")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """
+    Refuse tests that do not carry the one marker of their folder.
+    """
+    wrong = []
+    for item in items:
+        if not item.path.is_relative_to(HERE):
+            continue
+        folder = item.path.relative_to(HERE).parts[0]
+        kinds = {mark.name for mark in item.iter_markers()} & KINDS
+        if kinds != {folder}:
+            carried = ", ".join(sorted(kinds)) or "no marker"
+            wrong.append(f"{item.nodeid} carries {carried}, not {folder}")
+    if wrong:
+        raise pytest.UsageError("a test carries the marker of its folder:\n" + "\n".join(wrong))
+
+
+@pytest.fixture(autouse=True)
+def sockets(request: pytest.FixtureRequest) -> Iterator[None]:
+    """
+    Block the network for unit tests; asyncio's own socket pair needs AF_UNIX.
+    """
+    if request.node.get_closest_marker("unit") is None:
+        yield
+        return
+    pytest_socket.disable_socket(allow_unix_socket=True)
+    yield
+    pytest_socket.enable_socket()

@@ -1,0 +1,176 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import IntegrityError
+
+from oracle.errors import ConfigError, DatabaseLockedError
+from oracle.store.cursors import get_setting, put_setting
+from oracle.store.engine import Database
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from oracle.store.pool import Pool
+
+pytestmark = pytest.mark.store
+
+# Opens the database as a node does, says so, and stays until its input ends.
+NODE = """
+import asyncio, sys
+from pathlib import Path
+from oracle.errors import DatabaseLockedError
+from oracle.store.engine import Database
+
+async def main():
+    try:
+        await Database.open(Path(sys.argv[1]), exclusive=True)
+    except DatabaseLockedError as error:
+        print("refused:", error, flush=True)
+    else:
+        print("open", flush=True)
+        sys.stdin.read()
+
+asyncio.run(main())
+"""
+
+
+def another_node(path: Path) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", NODE, str(path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+def first_line(process: subprocess.Popen[str]) -> str:
+    assert process.stdout is not None
+    return process.stdout.readline().strip()
+
+
+async def test_second_node_on_one_file_is_refused(database: Database) -> None:
+    with another_node(database.path) as process:
+        assert first_line(process) == (
+            f"refused: another node runs on {database.path}: stop it first, SQLite serves one node"
+        )
+
+
+async def test_lock_dies_with_its_process(tmp_path: Path) -> None:
+    path = tmp_path / "oracle.db"
+    with another_node(path) as process:
+        assert first_line(process) == "open"
+        with pytest.raises(DatabaseLockedError):
+            await Database.open(path, exclusive=True)
+        process.kill()
+        process.wait()
+        database = await Database.open(path, exclusive=True)
+        await database.close()
+
+
+async def test_closed_database_can_be_opened_again(tmp_path: Path) -> None:
+    for _ in range(2):
+        database = await Database.open(tmp_path / "oracle.db", exclusive=True)
+        await database.close()
+
+
+async def test_reader_opens_while_a_node_runs(database: Database) -> None:
+    async with database.write() as tx:
+        await put_setting(tx, "name", "value")
+    reader = await Database.open(database.path, exclusive=False)
+    async with reader.read() as connection:
+        assert await get_setting(connection, "name") == "value"
+    await reader.close()
+
+
+async def test_reader_creates_no_file(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"there is no database at .*oracle run"):
+        await Database.open(tmp_path / "oracle.db", exclusive=False)
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_missing_folder_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "nowhere" / "oracle.db"
+    with pytest.raises(ConfigError, match=r"the database folder .*nowhere cannot be written"):
+        await Database.open(path, exclusive=True)
+
+
+async def test_file_that_is_no_database_is_refused_and_let_go(tmp_path: Path) -> None:
+    path = tmp_path / "oracle.db"
+    path.write_bytes(b"no database at all" * 100)
+    with pytest.raises(ConfigError, match="cannot be opened as a SQLite database"):
+        await Database.open(path, exclusive=True)
+    path.unlink()
+    database = await Database.open(path, exclusive=True)
+    await database.close()
+
+
+async def test_files_are_for_their_owner_alone(database: Database) -> None:
+    async with database.write() as tx:
+        await put_setting(tx, "name", "value")
+    names = {path.name for path in database.path.parent.iterdir()}
+    assert {"oracle.db", "oracle.db-wal", "oracle.db.lock"} <= names
+    for path in database.path.parent.iterdir():
+        assert path.stat().st_mode & 0o077 == 0, path.name
+
+
+async def test_failed_write_leaves_nothing(database: Database) -> None:
+    async def fail() -> None:
+        async with database.write() as tx:
+            await put_setting(tx, "name", "value")
+            raise LookupError("stop")
+
+    with pytest.raises(LookupError, match="stop"):
+        await fail()
+    async with database.read() as connection:
+        assert await get_setting(connection, "name") is None
+
+
+async def test_reader_sees_one_snapshot(database: Database) -> None:
+    async with database.read() as connection:
+        assert await get_setting(connection, "name") is None
+        async with database.write() as tx:
+            await put_setting(tx, "name", "value")
+        assert await get_setting(connection, "name") is None
+    async with database.read() as connection:
+        assert await get_setting(connection, "name") == "value"
+
+
+async def test_foreign_keys_are_enforced(database: Database) -> None:
+    async def attempt_without_slot() -> None:
+        async with database.write() as tx:
+            await tx.execute(
+                text(
+                    "INSERT INTO attempts (transaction_hash, transaction_id, max_fee, "
+                    "priority_fee, nonce, created_at) VALUES (x'00', 99, x'00', x'00', x'00', 0)"
+                )
+            )
+
+    with pytest.raises(IntegrityError, match="FOREIGN KEY"):
+        await attempt_without_slot()
+
+
+async def test_wipe_empties_the_log(database: Database) -> None:
+    async with database.write() as tx:
+        await put_setting(tx, "name", "value")
+    log = database.path.with_name("oracle.db-wal")
+    assert log.stat().st_size > 0
+    assert await database.wipe()
+    assert log.stat().st_size == 0
+
+
+async def test_wipe_that_a_reader_holds_up_is_made_up_for(database: Database, pool: Pool) -> None:
+    log = database.path.with_name("oracle.db-wal")
+    async with database.read() as reader:
+        await get_setting(reader, "name")
+        async with database.write() as tx:
+            await put_setting(tx, "name", "value")
+        assert not await database.wipe()
+        await pool.wipe(database)
+        assert log.stat().st_size > 0
+    await pool.wipe(database)
+    assert log.stat().st_size == 0
