@@ -119,6 +119,15 @@ class Lane:
         await transactions.advance_slot(tx, slot, SlotState.SIGNED, purpose=Purpose.FILLER)
         return await self._store(tx, slot.id, signed, transaction_hash, fees)
 
+    async def fill_gap(self, tx: AsyncConnection, nonce: int, fees: Fees) -> None:
+        """
+        Open a slot for a nonce that somebody else used and a reorg freed again; a filler fills it.
+        """
+        slot_id = await transactions.open_slot(
+            tx, self.chain_id, self.wallet, nonce, Purpose.FILLER, FILLER_GAS
+        )
+        await self.fill(tx, await transactions.get_slot(tx, slot_id), fees)
+
     def signed_bytes(self, attempt: Attempt) -> bytes:
         """
         Return the signed bytes of an attempt.

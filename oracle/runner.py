@@ -28,6 +28,7 @@ STEPS = (watch, draw, sign, send, settle, commit)
 
 _REFILL_IDLE = 2.0
 _BACKOFF_FIRST, _BACKOFF_MOST = 0.5, 30.0
+_REFUSED_PAUSE = 600.0
 
 
 async def walk(service: Service, head: Block) -> int:
@@ -121,11 +122,12 @@ class Runner:
             except OracleError as error:
                 # Requests that are committed need no source: a source's trouble never stops the
                 # node.
-                log.get().warning(
-                    "refill_failed", source=self.source.name, error=str(error), retry_in=backoff
-                )
-                pause = backoff
+                # What does not pass by itself, a quota or a wrong key, is not worth asking often.
+                pause = backoff if error.retryable else _REFUSED_PAUSE
                 backoff = min(backoff * 2, _BACKOFF_MOST)
+                log.get().warning(
+                    "refill_failed", source=self.source.name, error=str(error), retry_in=pause
+                )
             await self._wait(pause)
 
     async def _wait(self, seconds: float) -> None:

@@ -144,7 +144,7 @@ words32 = st.binary(min_size=32, max_size=32)
 #: Requests with every field anywhere in the range that the contract's types give it.
 any_request = st.builds(
     make_request,
-    st.integers(0, 2**64 - 1),
+    st.integers(0, 2**63 - 1),
     requester=addresses,
     callback_gas_limit=st.integers(0, 2**32 - 1),
     num_words=st.integers(0, 2**16 - 1),

@@ -31,7 +31,10 @@ class Verdict(StrEnum):
 # Endpoints agree on no codes: these are the words of geth, Nethermind, Besu, Erigon, Reth and
 # anvil.
 _WORDS = (
-    (Verdict.KNOWN, ("already known", "already imported", "known transaction", "alreadyknown")),
+    (
+        Verdict.KNOWN,
+        ("already known", "already imported", "known transaction", "alreadyknown", "same hash"),
+    ),
     (
         Verdict.STALE,
         ("nonce too low", "nonce is too low", "nonce has already been used", "oldnonce"),

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NoReturn
 import click
 
 from oracle import __version__
-from oracle.errors import ConfigError, OracleError, PoolKeyError
+from oracle.errors import ConfigError, OracleError, PoolKeyError, SourceCredentialsError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -110,4 +110,6 @@ def _first(group: BaseException) -> BaseException:
 
 def _exit_with(error: BaseException) -> NoReturn:
     click.echo(f"oracle: {error}", err=True)
-    sys.exit(2 if isinstance(error, ConfigError | PoolKeyError) else 1)
+    # What only a person can put right.
+    mistaken = isinstance(error, ConfigError | PoolKeyError | SourceCredentialsError)
+    sys.exit(2 if mistaken else 1)

@@ -140,13 +140,15 @@ class CoordinatorProtocol:
         """
         try:
             return self._decode(log)
-        except (DecodingError, IndexError):
+        except (DecodingError, IndexError, ValueError):
             raise InconsistentChainError(
                 f"a log of block {log.block_number} is malformed: the endpoint garbles it, or the "
                 "contract is another one"
             ) from None
 
     def _decode(self, log: Log) -> Event | None:
+        if any(len(topic) != 32 for topic in log.topics):  # noqa: PLR2004 - a word
+            raise ValueError("a topic is no word")
         topic = log.topics[0] if log.topics else b""
         if topic == REQUESTED:
             return self._decode_request(log)
@@ -165,7 +167,7 @@ class CoordinatorProtocol:
             return Cancelled(log.topics[1], index)
         if topic == COMMITTED:
             (roots,) = decode(["bytes32[]"], log.data)
-            return Committed(int.from_bytes(log.topics[1], "big"), tuple(roots))
+            return Committed(_index(int.from_bytes(log.topics[1], "big")), tuple(roots))
         return None
 
     def _decode_request(self, log: Log) -> RandomnessRequest:
@@ -175,7 +177,7 @@ class CoordinatorProtocol:
             key=RequestKey(
                 chain_id=self.chain_id, contract=self.contract, request_id=log.topics[1]
             ),
-            seed_index=terms & (1 << 64) - 1,
+            seed_index=_index(terms & (1 << 64) - 1),
             callback_gas_limit=terms >> 64 & (1 << 32) - 1,
             num_words=terms >> 96 & (1 << 16) - 1,
             confirmations=terms >> 112 & (1 << 8) - 1,
@@ -328,6 +330,13 @@ class CoordinatorProtocol:
         Read the answer of a view that returns one integer.
         """
         return int.from_bytes(answer, "big")
+
+
+def _index(index: int) -> int:
+    # The contract counts up from 0: what a database cannot hold was never reached.
+    if index >> 63:
+        raise ValueError("no such index")
+    return index
 
 
 def _call(name: str, types: Sequence[str], values: Sequence[object]) -> bytes:

@@ -11,7 +11,7 @@ from oracle.entropy import merkle
 from oracle.faults import fault_point
 from oracle.protocols.coordinator import BATCH
 from oracle.store import batches, transactions
-from oracle.store.batches import Batch
+from oracle.store.batches import Batch, BatchState
 from oracle.store.transactions import Purpose, SlotState
 
 if TYPE_CHECKING:
@@ -94,6 +94,13 @@ async def _batch(service: Service, first_index: int) -> Batch | None:
     async with service.database.read() as connection:
         known = await batches.get(connection, service.chain_id, service.contract, first_index)
         fresh = await service.pool.fresh(connection)
+    if known is not None and known.state is BatchState.ERASED:
+        log.get().error(
+            "seeds_gone",
+            first_index=first_index,
+            advice="another root held this place, and its seeds were erased: discard past it",
+        )
+        return None
     if known is not None:
         return known
     indices = range(first_index, first_index + BATCH)

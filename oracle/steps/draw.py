@@ -12,7 +12,6 @@ from oracle.faults import fault_point
 from oracle.protocols.coordinator import BATCH
 from oracle.request import State
 from oracle.store import batches, requests, transactions
-from oracle.store.batches import BatchState
 from oracle.store.transactions import SlotState
 
 if TYPE_CHECKING:
@@ -73,8 +72,8 @@ async def _judge(
     exposed = await service.pool.exposed(tx, service.chain_id, service.contract, [index])
     if service.too_late(request, head, exposed=bool(exposed)):
         return State.EXPIRED, "window_closing"
-    batch = await batches.get(tx, service.chain_id, service.contract, index // BATCH * BATCH)
-    if batch is None or batch.state in (BatchState.LOST, BatchState.ERASED):
+    first_index = index // BATCH * BATCH
+    if not await batches.is_ours(tx, service.chain_id, service.contract, first_index):
         return State.REJECTED, "foreign_root"
     try:
         await service.pool.seed(tx, service.chain_id, service.contract, index)

@@ -11,8 +11,9 @@ from oracle import log
 from oracle.chain.fees import Fees
 from oracle.chain.sender import Verdict
 from oracle.faults import fault_point
+from oracle.protocols.coordinator import BATCH
 from oracle.request import Outcome, State
-from oracle.store import requests, transactions
+from oracle.store import batches, requests, transactions
 from oracle.store.schema import transactions as table
 from oracle.store.transactions import Attempt, Purpose, Slot, SlotState
 
@@ -72,6 +73,11 @@ async def send(service: Service, head: Block) -> int:
         elif slot.wallet != service.lane.wallet:
             moved += await _push_retired(service, slot, attempts, head)
         else:
+            if slot.nonce < used and all(one.sent_block is None for one in attempts):
+                # Nothing of it has left, and nothing of it can land.
+                await _give_up(service, slot, "nonce_used_elsewhere")
+                moved += 1
+                continue
             moved += await _push(service, slot, attempts, head, lowest=lowest)
             lowest = False
     return moved
@@ -79,27 +85,49 @@ async def send(service: Service, head: Block) -> int:
 
 async def _agree_on_nonces(service: Service, used: int, head: Block) -> int:
     """
-    Skip nonces that somebody else used, and open again those that a deep reorg has freed.
+    Skip nonces that somebody else used, and fill again those that a deep reorg has freed.
     """
     lane = service.lane
     async with service.database.write() as tx:
         stored = await transactions.next_nonce(tx, service.chain_id, lane.wallet)
-        if stored is not None and stored < used:
+        if stored is None or stored < used:
             await transactions.set_next_nonce(tx, service.chain_id, lane.wallet, used)
-        freed = await transactions.slots_in(
+            return 0
+        slots = await transactions.slots_in(
             tx,
             service.chain_id,
-            [SlotState.FINAL, SlotState.LOST],
+            SlotState,
             table.c.wallet == lane.wallet,
             table.c.nonce >= used,
         )
-        fees = lane.fees.quote(head.base_fee)
-        if not freed or fees is None:
-            return 0
+    fees = lane.fees.quote(head.base_fee)
+    gap = sorted(set(range(used, stored)) - {slot.nonce for slot in slots})
+    freed = [slot for slot in slots if await _is_freed(service, slot, head)]
+    if fees is None or not (gap or freed):
+        return 0
+    async with service.database.write() as tx:
         for slot in freed:
             await lane.fill(tx, slot, fees)
-    log.get().error("nonces_freed", count=len(freed), advice="a reorg went below what was final")
-    return len(freed)
+        for nonce in gap:
+            await lane.fill_gap(tx, nonce, fees)
+    log.get().error("nonces_freed", slots=len(freed), gap=gap, advice="a reorg went deep")
+    return len(freed) + len(gap)
+
+
+async def _is_freed(service: Service, slot: Slot, head: Block) -> bool:
+    """
+    Return whether a slot that was closed is open again. An endpoint that is merely behind, and
+    counts too few transactions, is no proof.
+    """
+    if slot.state is SlotState.FINAL:
+        assert slot.mined_block is not None
+        if slot.mined_block > head.number:
+            return True
+        return (await service.reader.block(slot.mined_block)).hash != slot.mined_block_hash
+    if slot.state is SlotState.LOST:
+        settled = max(0, head.number - service.depth)
+        return await service.reader.nonce(slot.wallet, settled) <= slot.nonce
+    return False
 
 
 async def _find_receipt(service: Service, attempts: Sequence[Attempt]) -> Receipt | None:
@@ -115,16 +143,18 @@ async def _push(
     service: Service, slot: Slot, attempts: Sequence[Attempt], head: Block, *, lowest: bool
 ) -> int:
     newest = attempts[0]
-    if not await _still_fits(service, slot, head) and await _fill(service, slot, newest, head):
+    fits = await _still_fits(service, slot, attempts, head)
+    if not fits and await _fill(service, slot, newest, head):
         return 1
     if newest.sent_block is None:
         await _record_sent(service, slot, newest, head)
         await _broadcast(service, slot, newest, head)
         return 1
-    # Only what the network finds too cheap is worth more money; what waits behind a lower nonce,
-    # or for funds, is not.
-    cheap = newest.verdict in (*_TAKEN, Verdict.UNDERPRICED)
-    stuck = cheap and head.number - newest.sent_block >= REPLACE_AFTER
+    # What waits behind a lower nonce, or for funds, is not worth more money.
+    stuck = (
+        newest.verdict not in (Verdict.UNFUNDED, Verdict.STALE)
+        and head.number - newest.sent_block >= REPLACE_AFTER
+    )
     if lowest and stuck:
         fees = service.lane.fees.bump(Fees(newest.max_fee, newest.priority_fee), head.base_fee)
         if fees is not None:
@@ -146,7 +176,7 @@ async def _push_retired(
     Follow bytes of a wallet that this node no longer has: they can be repeated, never replaced.
     """
     newest = attempts[0]
-    fits = await _still_fits(service, slot, head)
+    fits = await _still_fits(service, slot, attempts, head)
     if newest.sent_block is None:
         if not fits:
             await _give_up(service, slot, "wallet_retired")
@@ -166,16 +196,20 @@ async def _repeat(service: Service, slot: Slot, newest: Attempt, head: Block) ->
     Hand the same bytes out again: soon if nobody took them, now and then if somebody did.
     """
     pause = RESEND_AFTER if newest.verdict in _TAKEN else 1
-    if newest.tried_block is None or head.number - newest.tried_block >= pause:
+    tried = newest.tried_block
+    # A try above the head was made on blocks that were rolled back.
+    if tried is None or tried > head.number or head.number - tried >= pause:
         await _broadcast(service, slot, newest, head)
 
 
-async def _still_fits(service: Service, slot: Slot, head: Block) -> bool:
+async def _still_fits(
+    service: Service, slot: Slot, attempts: Sequence[Attempt], head: Block
+) -> bool:
     """
     Return whether a slot's newest bytes are still worth sending.
 
     Before they leave, all that they serve must be as it was when they were made. Afterwards their
-    seeds are public, and they are good as long as one request needs them.
+    seeds are public, and they are good as long as one request needs them, or has them.
     """
     if slot.purpose is not Purpose.FULFILL:
         return True
@@ -187,9 +221,23 @@ async def _still_fits(service: Service, slot: Slot, head: Block) -> bool:
             service.contract,
             [tracked.request.seed_index for tracked in served],
         )
+        first_index = served[0].request.seed_index // BATCH * BATCH if served else 0
+        ours = await batches.is_ours(connection, service.chain_id, service.contract, first_index)
     if slot.state is SlotState.SENT:
-        return any(tracked.state is State.SENT for tracked in served)
-    return bool(served) and all(
+        hashes = {attempt.transaction_hash for attempt in attempts}
+        return any(
+            (
+                tracked.state is State.SENT
+                and not service.too_late(tracked.request, head, exposed=True)
+            )
+            or (
+                tracked.state is State.MINED
+                and tracked.outcome is not None
+                and tracked.outcome.transaction_hash in hashes
+            )
+            for tracked in served
+        )
+    return ours and all(
         tracked.state is State.SIGNED
         and not service.too_late(
             tracked.request, head, exposed=tracked.request.seed_index in exposed
@@ -302,7 +350,9 @@ async def _release(tx: AsyncConnection, served: Sequence[TrackedRequest], reason
             if sum(event.reason == reason for event in events) + 1 >= MAX_REVERTS:
                 after = State.FAILED
                 log.get().error("request_given_up", **tracked.log_context(), reason=reason)
-        await requests.advance(tx, tracked.request.key, tracked.state, after, reason=reason)
+        await requests.advance(
+            tx, tracked.request.key, tracked.state, after, reason=reason, transaction_id=None
+        )
 
 
 async def _nonce_is_gone(service: Service, slot: Slot, head: Block) -> bool:

@@ -81,7 +81,7 @@ async def _erase_lost(service: Service, settled: int) -> None:
     for batch in lost:
         query = service.protocol.encode_root_of(batch.first_index // BATCH)
         root = await service.reader.call(service.contract, query, settled)
-        if root in (batch.root, bytes(32)):
+        if len(root) != len(batch.root) or root in (batch.root, bytes(32)):
             continue
         async with service.database.write() as tx:
             indices = range(batch.first_index, batch.first_index + BATCH)

@@ -40,7 +40,7 @@ async def sign(service: Service, head: Block) -> int:
     Guarantees: a request's block is still the canonical one when its bytes are made; bytes, nonce
     and the requests' new state are stored together; nothing leaves the process.
     """
-    expired = await _expire(service, head)
+    moved = await _let_go(service, head)
     async with service.database.read() as connection:
         drawn = await requests.in_states(
             connection, service.chain_id, service.contract, [State.DRAWN]
@@ -49,13 +49,13 @@ async def sign(service: Service, head: Block) -> int:
             connection, service.chain_id, [SlotState.SIGNED, SlotState.SENT]
         )
     if not drawn or len(in_flight) >= MAX_IN_FLIGHT:
-        return expired
+        return moved
     fees = service.lane.fees.quote(head.base_fee)
     if fees is None:
         log.get().warning(
             "fee_cap_reached", base_fee=head.base_fee, max_fee=service.lane.fees.max_fee
         )
-        return expired
+        return moved
     runs = plan_runs(
         [tracked.request for tracked in drawn], min(TRANSACTION_GAS_CAP, head.gas_limit // 2)
     )
@@ -66,26 +66,30 @@ async def sign(service: Service, head: Block) -> int:
             slot_id = await _sign_run(tx, service, run, fees)
         fault_point("signed")
         log.get().info("run_signed", first=run[0].seed_index, requests=len(run), slot=slot_id)
-    return expired + sum(map(len, runs))
+    return moved + sum(map(len, runs))
 
 
-async def _expire(service: Service, head: Block) -> int:
+async def _let_go(service: Service, head: Block) -> int:
     """
-    Let go of what was drawn in time and is too late by now, as while the base fee was too high.
+    Let go of what was drawn in time and is too late by now, as while the base fee was too high, or
+    whose root was lost since.
     """
-    expired = 0
+    moved = 0
     async with service.database.write() as tx:
         for tracked in await requests.in_states(
             tx, service.chain_id, service.contract, [State.DRAWN]
         ):
-            index = tracked.request.seed_index
+            request = tracked.request
+            index = request.seed_index
             exposed = await service.pool.exposed(tx, service.chain_id, service.contract, [index])
-            if service.too_late(tracked.request, head, exposed=bool(exposed)):
-                await requests.advance(
-                    tx, tracked.request.key, State.DRAWN, State.EXPIRED, reason="window_closing"
-                )
-                expired += 1
-    return expired
+            ours = await batches.is_ours(
+                tx, service.chain_id, service.contract, index // BATCH * BATCH
+            )
+            if not ours or service.too_late(request, head, exposed=bool(exposed)):
+                # Back to where it is judged.
+                await requests.advance(tx, request.key, State.DRAWN, State.CONFIRMED)
+                moved += 1
+    return moved
 
 
 def plan_runs(drawn: Sequence[RandomnessRequest], gas_cap: int) -> list[list[RandomnessRequest]]:

@@ -6,8 +6,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from sqlalchemy import or_
+
 from oracle import log
-from oracle.errors import AnsweredError, InconsistentChainError
+from oracle.errors import EndpointError, InconsistentChainError
 from oracle.faults import fault_point
 from oracle.protocols.coordinator import BATCH, Cancelled, Committed
 from oracle.request import TRANSITIONS, Outcome, RandomnessRequest, State, TrackedRequest
@@ -48,42 +50,101 @@ async def watch(service: Service, head: Block) -> int:
         cursor = await get_cursor(connection, service.chain_id, service.contract)
     if cursor is not None and (cursor.number, cursor.hash) == (head.number, head.hash):
         return await _confirm(service, head)
-    first = await _first_block(service, cursor, head)
-    moved = 0
+    first, suspect = await _first_block(service, cursor, head)
+    moved = await _drop_replaced(service, suspect, head)
     span = RANGE
     while first <= head.number:
         last = min(first + span - 1, head.number)
         try:
             moved += await _read_range(service, first, last, head)
-        except AnsweredError:
-            # Too many blocks or too many logs for this endpoint: nobody agrees on the words.
-            if span == 1:
+        except EndpointError:
+            # Too many blocks or logs for this endpoint, perhaps: nobody agrees on the words.
+            if last == first:
                 raise
-            span //= 2
+            span = (last - first + 1) // 2
             continue
         first = last + 1
+        span = min(2 * span, RANGE)
     return moved + await _confirm(service, head)
 
 
-async def _first_block(service: Service, cursor: Cursor | None, head: Block) -> int:
+async def _first_block(service: Service, cursor: Cursor | None, head: Block) -> tuple[int, int]:
+    """
+    Return where to read from, and from where on stored blocks may have been replaced.
+    """
+    start = service.start_block
     if cursor is None:
-        return service.start_block
+        return start, start
     if head.number < cursor.number:
         if service.devnet:
-            return service.start_block
+            return start, start
         raise InconsistentChainError(
             f"the head is block {head.number}, below block {cursor.number} that was read before"
         )
     if (await service.reader.block(cursor.number)).hash == cursor.hash:
-        return max(service.start_block, cursor.number + 1 - service.depth - TAIL)
+        return max(start, cursor.number + 1 - service.depth - TAIL), cursor.number + 1
     if (await service.reader.block(cursor.anchor_number)).hash == cursor.anchor_hash:
-        return max(service.start_block, cursor.anchor_number + 1)
+        first = max(start, cursor.anchor_number + 1)
+        return first, first
     log.get().error(
         "deep_reorg",
         below=cursor.anchor_number,
         advice="blocks that counted as settled were replaced: everything is read again",
     )
-    return service.start_block
+    return start, start
+
+
+async def _drop_replaced(service: Service, suspect: int, head: Block) -> int:
+    """
+    Move every request whose block, or whose fulfillment's block, is no longer canonical.
+
+    This comes before any log is read, because what a reorg moved can lie in another range, or
+    above the head.
+    """
+    hashes: dict[int, bytes | None] = {}
+
+    async def replaced(number: int, block_hash: bytes) -> bool:
+        if number not in hashes:
+            above = number > head.number
+            hashes[number] = None if above else (await service.reader.block(number)).hash
+        return hashes[number] != block_hash
+
+    found: list[tuple[TrackedRequest, State]] = []
+    async with service.database.read() as connection:
+        for tracked in await requests.in_states(
+            connection,
+            service.chain_id,
+            service.contract,
+            set(State) - {State.ORPHANED},
+            or_(table.c.block_number >= suspect, table.c.outcome_block >= suspect),
+            limit=None,
+        ):
+            made, outcome = tracked.request, tracked.outcome
+            if await replaced(made.block_number, made.block_hash):
+                found.append((tracked, State.ORPHANED))
+            elif (
+                outcome is not None
+                and tracked.state in (State.MINED, State.DONE)
+                and await replaced(outcome.block_number, outcome.block_hash)
+            ):
+                found.append((tracked, await _again(connection, tracked)))
+    if found:
+        async with service.database.write() as tx:
+            await _move(tx, found)
+    return len(found)
+
+
+async def _move(tx: AsyncConnection, found: Sequence[tuple[TrackedRequest, State]]) -> None:
+    for tracked, after in found:
+        await requests.advance(
+            tx,
+            tracked.request.key,
+            tracked.state,
+            after,
+            reason="reorg",
+            **requests.NO_OUTCOME,
+        )
+        log.get().warning("request_reorged", **tracked.log_context(), to=str(after))
 
 
 async def _read_range(service: Service, first: int, last: int, head: Block) -> int:
@@ -101,16 +162,7 @@ async def _read_range(service: Service, first: int, last: int, head: Block) -> i
     )
     async with service.database.write() as tx:
         moved = len(missing)
-        for tracked, after in missing:
-            await requests.advance(
-                tx,
-                tracked.request.key,
-                tracked.state,
-                after,
-                reason="reorg",
-                **requests.NO_OUTCOME,
-            )
-            log.get().warning("request_reorged", **tracked.log_context(), to=str(after))
+        await _move(tx, missing)
         for event in events:
             moved += await _apply(tx, service, event)
         await move_cursor(tx, service.chain_id, service.contract, cursor)
@@ -141,7 +193,7 @@ async def _missing(
             service.contract,
             set(State) - {State.ORPHANED},
             table.c.block_number.between(first, last),
-            limit=-1,
+            limit=None,
         )
         settled = await requests.in_states(
             connection,
@@ -149,7 +201,7 @@ async def _missing(
             service.contract,
             [State.MINED, State.DONE],
             table.c.outcome_block.between(first, last),
-            limit=-1,
+            limit=None,
         )
         for tracked in known:
             if tracked.request.key.request_id not in made:
@@ -184,9 +236,12 @@ async def _again(connection: AsyncConnection, tracked: TrackedRequest) -> State:
     """
     if tracked.state is State.DONE or tracked.transaction_id is None:
         return State.CONFIRMED
+    assert tracked.outcome is not None
     slot = await transactions.get_slot(connection, tracked.transaction_id)
-    ours = slot.purpose is Purpose.FULFILL and slot.state in (SlotState.SENT, SlotState.MINED)
-    return State.SENT if ours else State.CONFIRMED
+    attempts = await transactions.attempts_of(connection, slot.id)
+    ours = tracked.outcome.transaction_hash in {one.transaction_hash for one in attempts}
+    open_ = slot.state is SlotState.SENT or (slot.state is SlotState.MINED and ours)
+    return State.SENT if open_ and slot.purpose is Purpose.FULFILL else State.CONFIRMED
 
 
 async def _apply(tx: AsyncConnection, service: Service, event: Event) -> int:
@@ -218,7 +273,7 @@ async def _apply_commit(tx: AsyncConnection, service: Service, event: Committed)
     for place, root in enumerate(event.roots):
         first_index = event.first_index + place * BATCH
         batch = await batches.get(tx, service.chain_id, service.contract, first_index)
-        if batch is not None and batch.root == root:
+        if batch is not None and batch.root == root and batch.state is not BatchState.ERASED:
             if batch.state is not BatchState.COMMITTED:
                 await batches.set_state(tx, batch, BatchState.COMMITTED)
                 log.get().info("batch_committed", first_index=first_index)

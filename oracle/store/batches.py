@@ -76,6 +76,18 @@ async def get(
     return None if row is None else _batch(row)
 
 
+async def is_ours(
+    connection: AsyncConnection, chain_id: int, contract: str, first_index: int
+) -> bool:
+    """
+    Return whether the batch that begins at an index is this store's, and its place not lost.
+    """
+    state = await connection.scalar(
+        select(batches.c.state).where(*_is(chain_id, contract, first_index))
+    )
+    return state in (BatchState.BUILT, BatchState.COMMITTED)
+
+
 async def in_states(
     connection: AsyncConnection, chain_id: int, contract: str, states: Iterable[BatchState]
 ) -> list[Batch]:

@@ -169,10 +169,10 @@ async def in_states(
     contract: str,
     states: Iterable[State],
     *where: ColumnElement[bool],
-    limit: int = 1000,
+    limit: int | None = 1000,
 ) -> list[TrackedRequest]:
     """
-    Return requests in any of the states, in the order of their indices.
+    Return requests in any of the states, in the order of their indices; all without a limit.
     """
     rows = await connection.execute(
         select(requests)

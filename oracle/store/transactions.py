@@ -139,9 +139,17 @@ async def open_slot(
 
 async def add_attempt(tx: AsyncConnection, attempt: Attempt) -> None:
     """
-    Store signed bytes for a slot, before anything is sent.
+    Store signed bytes for a slot, before anything is sent; they become its newest attempt.
+
+    The same bytes can be made twice, as for a filler after a second reorg: they are one attempt.
     """
     assert attempt.sealed is not None
+    await tx.execute(
+        delete(attempts).where(
+            attempts.c.transaction_id == attempt.slot_id,
+            attempts.c.transaction_hash == attempt.transaction_hash,
+        )
+    )
     await tx.execute(
         insert(attempts).values(
             transaction_hash=attempt.transaction_hash,

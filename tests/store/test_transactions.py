@@ -151,11 +151,12 @@ async def test_attempt_is_stored_before_it_is_sent(database: Database, key: Pool
 async def test_the_same_bytes_are_stored_once(database: Database, key: PoolKey) -> None:
     slot = await open_slot(database, 7)
     attempt = make_attempt(slot, key, max_fee=100)
+    other = make_attempt(slot, key, max_fee=113)
     async with database.write() as tx:
-        await transactions.add_attempt(tx, attempt)
-    with pytest.raises(IntegrityError, match="UNIQUE"):
-        async with database.write() as tx:
-            await transactions.add_attempt(tx, attempt)
+        for one in (attempt, other, attempt):
+            await transactions.add_attempt(tx, one)
+        found = await transactions.attempts_of(tx, slot.id)
+    assert [one.max_fee for one in found] == [100, 113]
 
 
 async def test_erased_attempts_stay_without_their_bytes(database: Database, key: PoolKey) -> None:

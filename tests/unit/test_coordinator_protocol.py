@@ -256,7 +256,7 @@ def test_cancellation_is_decoded(id_: bytes, index: int, to: str, amount: int) -
     assert PROTOCOL.decode(log) == Cancelled(id_, index)
 
 
-@given(st.integers(0, 2**64 - 1), st.lists(words32, max_size=20))
+@given(st.integers(0, 2**63 - 1), st.lists(words32, max_size=20))
 def test_commit_is_decoded(first: int, roots: list[bytes]) -> None:
     log = event_log("RootsCommitted", first, roots)
     assert PROTOCOL.decode(log) == Committed(first, tuple(roots))
