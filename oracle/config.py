@@ -61,6 +61,15 @@ def checked_address(text: str, option: str) -> str:
         raise ConfigError(f"{option} {text}: {error}") from None
 
 
+def checked_endpoint(url: str, option: str) -> str:
+    """
+    Return the URL of a JSON-RPC endpoint; raises `ConfigError` when it is none over HTTP.
+    """
+    if not url.startswith(("http://", "https://")):
+        raise ConfigError(f"{option} must begin with http:// or https://")
+    return url
+
+
 Address = Annotated[str, AfterValidator(_check_address)]
 # What a variable's name can carry too.
 Name = Annotated[str, Field(pattern=r"^[a-z0-9_]+$")]

@@ -29,7 +29,7 @@ contract DiceRoller is RandomnessConsumer {
 
     constructor(IQuantumCoordinator coordinator) RandomnessConsumer(coordinator) {}
 
-    /// @notice Rolls dice; send at least `price(count)`.
+    /// @notice Rolls dice; send at least `priceAt(count, block.basefee)`.
     /// @param count How many dice.
     function roll(uint16 count) external payable nonReentrant returns (bytes32 requestId) {
         // The coordinator calls nobody back from here, and this contract is locked.
@@ -47,9 +47,9 @@ contract DiceRoller is RandomnessConsumer {
         _cancelRequest(request, payable(msg.sender));
     }
 
-    /// @notice What a roll costs in this transaction, in wei.
-    function price(uint16 count) external view returns (uint256) {
-        return COORDINATOR.fee(gasFor(count), count);
+    /// @notice What a roll costs at a base fee, in wei: ask with 5/4 of the head's, which can rise.
+    function priceAt(uint16 count, uint256 baseFee) external view returns (uint256) {
+        return COORDINATOR.feeAt(gasFor(count), count, baseFee);
     }
 
     /// @notice The faces of a roll, 1 to 6 each; empty while the dice are in the air.

@@ -205,7 +205,8 @@ interface IQuantumCoordinator {
     /// @param amount Wei.
     function withdraw(address payable to, uint256 amount) external;
 
-    /// @notice The least that `requestRandomness` accepts in this transaction, in wei.
+    /// @notice The least that `requestRandomness` accepts in this block, in wei: for calls from contracts.
+    /// Off chain ask `feeAt` with 5/4 of the head's base fee, which rises by up to 1/8 per block.
     function fee(uint32 callbackGasLimit, uint16 numWords) external view returns (uint256);
 
     /// @notice The fee at a given base fee, for quotes off chain, where `eth_call` sees a base fee of 0.

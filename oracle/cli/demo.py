@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 import tempfile
 import time
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from oracle.cli.options import json_option, print_json
+from oracle.cli.until_told import run_until_told
 
 if TYPE_CHECKING:
     from oracle.devnet.audit import Report
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 @click.option(
     "--requests",
     "count",
-    type=click.IntRange(1, 250),
+    type=click.IntRange(3, 250),
     default=20,
     show_default=True,
     help="How many rolls of the dice.",
@@ -41,7 +41,7 @@ def demo(count: int, *, as_json: bool) -> None:
 
     find_anvil()
     started = time.monotonic()
-    report, progress = asyncio.run(_demo(count, as_json=as_json))
+    report, progress = run_until_told(_demo(count, as_json=as_json))
     if as_json:
         print_json(report.document())
     else:

@@ -93,6 +93,10 @@ def deploy(  # noqa: PLR0913, PLR0917 - one parameter per option
         return
     for name, value in result.items():
         click.echo(f"{name}: {value}")
+    click.echo(
+        f"\nFor the operator's oracle.toml, in its [chains.NAME]:\n"
+        f'chain_id = {result["chainId"]}\ncoordinator = "{result["coordinator"]}"'
+    )
 
 
 async def _deploy(

@@ -6,12 +6,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-import signal
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 import click
 
+from oracle.cli.until_told import run_until_told
 from oracle.errors import ConfigError
 
 
@@ -45,41 +46,39 @@ def devnet(port: int, deployments: Path) -> None:
 
     require_free(port, "--port")
     find_anvil()
-    if deployments.exists():
-        raise ConfigError(
-            f"{deployments} exists: another devnet runs, or one was killed; remove the file if "
-            "none does"
-        )
-    asyncio.run(_devnet(port, deployments))
+    try:
+        deployments.parent.mkdir(parents=True, exist_ok=True)
+        deployments.touch()
+        deployments.unlink()
+    except OSError as error:
+        raise ConfigError(f"{deployments} cannot be written: {error.strerror}") from None
+    with suppress(click.Abort):
+        # Being told to end is how a devnet ends.
+        run_until_told(_devnet(port, deployments))
 
 
 async def _devnet(port: int, deployments: Path) -> None:
-    from oracle.devnet.network import Devnet, Ground  # noqa: PLC0415 - web3 is slow to import
+    from oracle.devnet.network import PLAYER_KEY, Devnet, Ground  # noqa: PLC0415 - web3 is slow
 
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
     with tempfile.TemporaryDirectory(prefix="oracle-devnet-") as folder:
         async with (
             Ground(Path(folder), port=port, say=click.echo) as ground,
             Devnet(Path(folder), ground) as network,
         ):
             text = json.dumps(network.deployment.document(), indent=2) + "\n"
-            deployments.parent.mkdir(parents=True, exist_ok=True)
             draft = deployments.with_name(deployments.name + ".new")
             draft.write_text(text, encoding="utf-8")
             draft.replace(deployments)
             try:
-                click.echo(f"ready: {deployments}\n{text}Ctrl-C ends it.")
-                while not stop.is_set():
+                click.echo(
+                    f"ready: {deployments}\n{text}"
+                    f"An account with funds: {network.player().address}, its key {PLAYER_KEY}.\n"
+                    "Ctrl-C ends it."
+                )
+                while True:
                     for process in (ground.anvil, ground.gateway, network.node):
                         if process is not None:
                             process.check()
-                    try:
-                        async with asyncio.timeout(1):
-                            await stop.wait()
-                    except TimeoutError:
-                        continue
+                    await asyncio.sleep(1)
             finally:
                 deployments.unlink(missing_ok=True)

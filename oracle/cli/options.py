@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from oracle.config import read_secret_file
+from oracle.config import checked_endpoint, read_secret_file
 from oracle.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -31,8 +31,14 @@ config_option = click.option(
     help="The configuration file.",
 )
 
+
+def _checked_url(_: click.Context, __: click.Parameter, url: str) -> str:
+    return checked_endpoint(url, "--rpc-url")
+
+
 rpc_option = click.option(
     "--rpc-url",
+    callback=_checked_url,
     envvar="ORACLE_RPC_URL",
     required=True,
     help="JSON-RPC endpoint of the chain; or set ORACLE_RPC_URL.",

@@ -12,7 +12,7 @@ import click
 
 from oracle.cli.options import json_option, keystore_option, load_signer, print_json, rpc_option
 from oracle.config import checked_address
-from oracle.errors import ConfigError, OracleError
+from oracle.errors import ConfigError, OracleError, RevertedError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -108,7 +108,12 @@ async def _request(  # noqa: PLR0913 - the verb's own options
         head = await reader.block()
         # The base fee can rise by an eighth per block until this is mined.
         quote = chain.encode_fee_at(0, words, head.base_fee * 5 // 4)
-        fee = protocol.CoordinatorProtocol.decode_uint(await reader.call(contract, quote))
+        try:
+            fee = protocol.CoordinatorProtocol.decode_uint(await reader.call(contract, quote))
+        except RevertedError:
+            raise ConfigError(
+                f"the contract at {contract} is no QuantumCoordinator: check --coordinator"
+            ) from None
         started = time.monotonic()
         data = chain.encode_request(0, words, confirmations, bytes(32))
         receipt = await wait_for(

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -48,12 +49,13 @@ def list_(config: Path, state: str | None, limit: int, *, as_json: bool) -> None
             }
         )
         return
+    if not found:
+        click.echo("no requests yet" if not counts else "no such requests")
+        return
     from rich.console import Console  # noqa: PLC0415 - not needed for --help
     from rich.table import Table  # noqa: PLC0415
 
-    table = Table(
-        title=", ".join(f"{count} {name}" for name, count in counts.items()) or "no requests yet"
-    )
+    table = Table(title=", ".join(f"{count} {name}" for name, count in counts.items()))
     for heading in ("index", "request", "requester", "block", "state", "reason"):
         table.add_column(heading, overflow="fold")
     for tracked in found:
@@ -66,7 +68,8 @@ def list_(config: Path, state: str | None, limit: int, *, as_json: bool) -> None
             str(tracked.state),
             tracked.reason or "",
         )
-    Console().print(table)
+    # Where nobody looks, nothing is folded.
+    Console(width=None if sys.stdout.isatty() else 160).print(table)
 
 
 @requests.command(epilog="Example: oracle requests show 0x5f2c91")
@@ -77,13 +80,17 @@ def show(request_id: str, config: Path, *, as_json: bool) -> None:
     """
     Show one request and everything that happened to it; the first digits of its id are enough.
     """
-    digits = request_id.removeprefix("0x")
+    digits = request_id.removeprefix("0x").rstrip("….")
+    # A digit alone is half a byte: it says little more.
+    digits = digits[: len(digits) // 2 * 2]
     try:
         prefix = bytes.fromhex(digits)
     except ValueError:
+        prefix = b""
+    if not prefix:
         raise ConfigError(
-            f"{request_id!r} is no request id: give 0x and an even number of hexadecimal digits"
-        ) from None
+            f"{request_id!r} is no request id: give 0x and its first hexadecimal digits"
+        )
     tracked, history = asyncio.run(_show(Settings.load(config), prefix))
     document = _document(tracked)
     document["history"] = [

@@ -13,7 +13,7 @@ import click
 
 from oracle import faults, log
 from oracle.cli.options import config_option, log_json_option
-from oracle.config import Settings, read_secret_file, secret, variable_of
+from oracle.config import Settings, checked_endpoint, read_secret_file, secret, variable_of
 from oracle.errors import ConfigError, RevertedError
 from oracle.evm import TRANSACTION_GAS_CAP
 
@@ -88,7 +88,8 @@ async def compose(settings: Settings, stack: AsyncExitStack) -> Runner:
         variable=variable_of("sources", source_name, "key"),
     )
 
-    reader = Web3Reader(chain.endpoints[0].get_secret_value())
+    url = checked_endpoint(chain.endpoints[0].get_secret_value(), f"chains.{chain_name}.endpoints")
+    reader = Web3Reader(url)
     stack.push_async_callback(reader.close)
     await _check_chain(chain_name, chain, reader, signer)
     window = CoordinatorProtocol.decode_uint(

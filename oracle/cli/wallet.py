@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import click
@@ -44,6 +45,8 @@ def create(out: Path, *, as_json: bool) -> None:
     if not out.parent.is_dir():
         raise ConfigError(f"there is no folder {out.parent}: create it first")
     password = environment_secret("ORACLE_WALLET_PASSWORD")
+    if password is None and not sys.stdin.isatty():
+        raise ConfigError("there is no password: set ORACLE_WALLET_PASSWORD_FILE")
     if password is None:
         password = click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
     if len(password) < _MIN_PASSWORD:

@@ -66,9 +66,12 @@ async def play(devnet: Devnet, progress: Progress, say: Callable[[str], None]) -
         f"{wave} more, and SIGKILL to the node (process {devnet.node.pid}): "
         f"{progress.requested - progress.fulfilled} requests are open"
     )
-    await roll(devnet, progress, progress.total - 2 * wave)
+    last = progress.total - 2 * wave
+    await roll(devnet, progress, last)
     await follow(devnet, progress, 0)
-    say(f"{progress.requested - progress.fulfilled} requests wait for a node that is not there")
+    say(
+        f"{last} more with nobody at home: {progress.requested - progress.fulfilled} requests wait"
+    )
     say("the node starts again on what it left on disk")
     await devnet.start_node()
     progress.node_alive = True
@@ -129,6 +132,6 @@ async def follow(devnet: Devnet, progress: Progress, until: int) -> None:
         if time.monotonic() > deadline:
             raise OracleError(
                 f"{len(done)} of {progress.requested} requests are fulfilled and nothing moves: "
-                f"see {devnet.folder}/node.log"
+                f"the node's last words:\n{devnet.node.last_lines() if devnet.node else ''}"
             )
         await asyncio.sleep(0.2)

@@ -303,6 +303,7 @@ async def until(condition: Callable[[], Awaitable[bool]], process: Process) -> N
         process.check()
         if time.monotonic() > deadline:
             raise OracleError(
-                f"{process.name} is not ready after {_READY_SECONDS:.0f} s: see {process.log}"
+                f"{process.name} is not ready after {_READY_SECONDS:.0f} s; its last words:\n"
+                f"{process.last_lines()}"
             )
         await asyncio.sleep(0.1)

@@ -47,7 +47,7 @@ class Process:
             child = await asyncio.create_subprocess_exec(
                 *argv,
                 cwd=folder,
-                env={**os.environ, **(env or {})},
+                env={**_inherited(), **(env or {})},
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
@@ -93,6 +93,13 @@ class Process:
             last = lines[-1] if lines else "it said nothing"
             raise OracleError(f"{self.name} ended with code {self._child.returncode}: {last}")
 
+    def last_lines(self, count: int = 5) -> str:
+        """
+        Return the end of what the child said.
+        """
+        text = self.log.read_text(encoding="utf-8", errors="replace")
+        return "\n".join(text.strip().splitlines()[-count:])
+
     async def kill(self) -> None:
         """
         End the child as a power cut would.
@@ -114,6 +121,13 @@ class Process:
             except TimeoutError:
                 await self.kill()
         return self._child.returncode or 0
+
+
+def _inherited() -> dict[str, str]:
+    """
+    Return this process's environment without the operator's settings: they are for another node.
+    """
+    return {name: value for name, value in os.environ.items() if not name.startswith("ORACLE_")}
 
 
 def _die_with_parent() -> None:
@@ -156,11 +170,12 @@ def find_anvil() -> str:
     on its port.
     """
     if named := os.environ.get("ANVIL"):
-        if not os.access(named, os.X_OK):
+        found = shutil.which(named)
+        if found is None:
             raise ConfigError(
                 f"ANVIL names {named}, which cannot be executed: correct or unset it"
             )
-        return named
+        return str(Path(found).resolve())
     machine = {"x86_64": "amd64", "aarch64": "arm64"}.get(
         platform.machine().lower(), platform.machine()
     )

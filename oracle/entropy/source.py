@@ -187,7 +187,7 @@ async def exchange(
                 if simulated and not allow_simulated:
                     raise SimulatedEntropyError(
                         f"{source}: the server marks its entropy as simulated: point the base URL"
-                        " at a real source; only a devnet accepts simulated entropy."
+                        " at a real source; only a chain with devnet = true accepts it."
                     )
                 if response.status_code == httpx.codes.OK:
                     _refuse_stale(source, response.headers)

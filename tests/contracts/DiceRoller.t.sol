@@ -56,7 +56,7 @@ contract DiceRollerTest is CoordinatorTest {
     }
 
     function test_roll_revertsWhen_thePriceIsNotPaid() public {
-        uint256 price = _dice.price(2);
+        uint256 price = _dice.priceAt(2, block.basefee);
         vm.deal(ALICE, price);
         vm.expectRevert(
             abi.encodeWithSelector(IQuantumCoordinator.InsufficientFee.selector, price - 1, price)
@@ -111,7 +111,7 @@ contract DiceRollerTest is CoordinatorTest {
     }
 
     function _roll(uint16 count) private returns (Request memory) {
-        uint256 price = _dice.price(count);
+        uint256 price = _dice.priceAt(count, block.basefee);
         vm.deal(ALICE, price);
         vm.recordLogs();
         vm.prank(ALICE);

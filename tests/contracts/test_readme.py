@@ -33,7 +33,7 @@ def test_the_readmes_consumer_compiles() -> None:
         "sources": {
             name: {"content": path.read_text(encoding="utf-8")} for name, path in sources.items()
         }
-        | {"CoinFlip.sol": {"content": f"pragma solidity ^0.8.28;\n{consumer}"}},
+        | {"CoinFlip.sol": {"content": consumer}},
         "settings": {"outputSelection": {"CoinFlip.sol": {"CoinFlip": ["abi"]}}},
     }
     result = subprocess.run(
