@@ -270,6 +270,7 @@ async def _apply(tx: AsyncConnection, service: Service, event: Event) -> int:
 
 
 async def _apply_commit(tx: AsyncConnection, service: Service, event: Committed) -> None:
+    foreign = []
     for place, root in enumerate(event.roots):
         first_index = event.first_index + place * BATCH
         batch = await batches.get(tx, service.chain_id, service.contract, first_index)
@@ -280,12 +281,14 @@ async def _apply_commit(tx: AsyncConnection, service: Service, event: Committed)
             continue
         if batch is not None and batch.state in (BatchState.BUILT, BatchState.COMMITTED):
             await batches.set_state(tx, batch, BatchState.LOST)
+        foreign.append(first_index)
+    if foreign:
         log.get().error(
             "foreign_root",
-            first_index=first_index,
-            root="0x" + root.hex(),
-            advice="another store has this operator's key: requests on these indices cannot be "
-            "served from here",
+            first_index=foreign[0],
+            up_to=foreign[-1] + BATCH,
+            advice="these seeds are not in this database: requests that take them cannot be "
+            "served from here; the operator can discard past them",
         )
 
 
