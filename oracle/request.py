@@ -57,10 +57,6 @@ TRANSITIONS: dict[State, frozenset[State]] = {
     State.FAILED: frozenset({State.ORPHANED, State.CANCELLED, State.MINED}),
 }
 
-OPEN = frozenset(
-    {State.OBSERVED, State.CONFIRMED, State.DRAWN, State.SIGNED, State.SENT, State.MINED}
-)
-
 
 def check_transition(before: State, after: State) -> None:
     """
