@@ -9,25 +9,32 @@ import {Fulfillment, IQuantumCoordinator, Request} from "./interfaces/IQuantumCo
 import {Callback} from "./libraries/Callback.sol";
 import {Keccak} from "./libraries/Keccak.sol";
 import {SeedTree} from "./libraries/SeedTree.sol";
+import {Unchecked} from "./libraries/Unchecked.sol";
+import {Counters, MAX_INDEX} from "./types/Counters.sol";
 import {Terms, packTerms} from "./types/Terms.sol";
 
 /// @title QuantumCoordinator
 /// @notice The protocol, its guarantees and its limits are told in `IQuantumCoordinator`.
 /// @dev Where a request's pending mark is kept: slot `index % ringSize` of the ring holds the id while the request is
-/// pending and `DONE` afterwards, so that in the steady state a request overwrites a used slot (5,000 gas) instead of
-/// filling a fresh one (22,100). A newcomer whose slot still holds a pending request goes to the overflow mapping.
+/// pending, so that in the steady state a request overwrites a used slot (5,000 gas) instead of filling a fresh one
+/// (22,100). A newcomer whose slot still holds a pending request goes to the overflow mapping.
+///
+/// A settled slot holds `1 + wei`: what its request has earned, until the slot's next request, which writes the
+/// counters anyway, or `collect` moves it there. So a fulfillment writes its slot and nothing else.
 contract QuantumCoordinator is IQuantumCoordinator, Ownable2Step {
     using Address for address payable;
+    using Unchecked for Fulfillment[];
+    using Unchecked for bytes32[];
 
     /// @notice What is fixed or set at deployment.
     /// @param owner Cold: appoints the operator, withdraws.
     /// @param operator Hot: commits, discards, sets the fee.
     /// @param window Blocks from a request's own to the last in which it can be fulfilled: 64 to 256, or to 8,191
     /// where the chain keeps block hashes as EIP-2935 says.
-    /// @param ringSize Pending requests that find their slot used; more than that go to the overflow.
-    /// @param maxCallbackGas The most gas that a callback can be promised.
-    /// @param flatFee Wei per request.
-    /// @param maxFlatFee The most that `flatFee` can ever be.
+    /// @param ringSize Pending requests that find their slot used; more than that go to the overflow. A power of 2.
+    /// @param callbackGasLimitMax The most gas that a callback can be promised.
+    /// @param flatFeeGwei Gwei per request.
+    /// @param maxFlatFeeGwei The most that `flatFeeGwei` can ever be.
     /// @param gasMarginBps What is charged for gas, in 1/10,000 of the base fee's price.
     /// @param maxGasMarginBps The most that `gasMarginBps` can ever be.
     struct Config {
@@ -35,26 +42,16 @@ contract QuantumCoordinator is IQuantumCoordinator, Ownable2Step {
         address operator;
         uint16 window;
         uint32 ringSize;
-        uint32 maxCallbackGas;
-        uint112 flatFee;
-        uint112 maxFlatFee;
+        uint32 callbackGasLimitMax;
+        uint48 flatFeeGwei;
+        uint48 maxFlatFeeGwei;
         uint16 gasMarginBps;
         uint16 maxGasMarginBps;
     }
 
-    /// @dev All that a request reads and writes besides its own slot.
-    struct Counters {
-        uint64 next;
-        uint64 committed;
-        uint112 flatFee;
-        uint16 gasMarginBps;
-    }
-
-    /// @dev All that a fulfillment writes besides its own slot.
-    struct Ledger {
-        uint128 earned;
-        uint64 fulfilled;
-        uint64 cancelled;
+    /// @dev A place of the ring: the id of a pending request, or `1 + wei` of a settled one, or nothing yet.
+    struct Slot {
+        bytes32 content;
     }
 
     uint256 private constant MAX_WORDS = 500;
@@ -64,28 +61,28 @@ contract QuantumCoordinator is IQuantumCoordinator, Ownable2Step {
     address private constant HISTORY_STORAGE = 0x0000F90827F1C53a10cb7A02335B175320002935;
 
     /// @dev What a fulfillment of one request costs beside its callback and words, measured with everything cold.
-    uint256 private constant GAS_PER_REQUEST = 70_000;
+    uint256 private constant GAS_PER_REQUEST = 56_000;
     /// @dev What one more word costs the delivery.
     uint256 private constant GAS_PER_WORD = 200;
     /// @dev What a failed callback adds: a fresh slot and an event.
     uint256 private constant GAS_PER_FAILURE = 25_000;
     uint256 private constant BPS = 10_000;
 
-    /// @dev A ring slot whose request is settled: not zero, so that it stays used.
-    bytes32 private constant DONE = bytes32(uint256(1));
+    /// @dev The most that a settled slot holds: 1 + a fee. An id is above it, being a hash.
+    uint256 private constant MAX_SETTLED = 1 + uint256(type(uint96).max);
 
     bytes32 private immutable _DOMAIN;
     uint256 private immutable _WINDOW;
-    uint256 private immutable _RING_SIZE;
-    uint256 private immutable _MAX_CALLBACK_GAS;
-    uint256 private immutable _MAX_FLAT_FEE;
+    uint256 private immutable _RING_MASK;
+    uint256 private immutable _CALLBACK_GAS_LIMIT_MAX;
+    uint256 private immutable _MAX_FLAT_FEE_GWEI;
     uint256 private immutable _MAX_GAS_MARGIN_BPS;
     uint256 private immutable _DEPLOYMENT_BLOCK = block.number;
 
     Counters private _counters;
-    Ledger private _ledger;
+    uint256 private _cancellations;
     address private _operator;
-    mapping(uint256 slot => bytes32 requestId) private _ring;
+    Slot[1 << 32] private _ring;
     mapping(uint256 index => bytes32 requestId) private _overflow;
     mapping(uint256 batch => bytes32 root) private _roots;
     mapping(bytes32 requestId => bytes32 particulars) private _failed;
@@ -97,7 +94,8 @@ contract QuantumCoordinator is IQuantumCoordinator, Ownable2Step {
 
     constructor(Config memory config) Ownable(config.owner) {
         require(
-            config.operator != address(0) && config.ringSize != 0 && config.maxCallbackGas != 0,
+            config.operator != address(0) && config.callbackGasLimitMax != 0 && config.ringSize != 0
+                && config.ringSize & config.ringSize - 1 == 0,
             InvalidConfig()
         );
         require(config.window >= MIN_WINDOW && config.window <= HISTORY_WINDOW, InvalidWindow(config.window));
@@ -107,12 +105,12 @@ contract QuantumCoordinator is IQuantumCoordinator, Ownable2Step {
         }
         _DOMAIN = keccak256(abi.encode(block.chainid, address(this)));
         _WINDOW = config.window;
-        _RING_SIZE = config.ringSize;
-        _MAX_CALLBACK_GAS = config.maxCallbackGas;
-        _MAX_FLAT_FEE = config.maxFlatFee;
+        _RING_MASK = config.ringSize - 1;
+        _CALLBACK_GAS_LIMIT_MAX = config.callbackGasLimitMax;
+        _MAX_FLAT_FEE_GWEI = config.maxFlatFeeGwei;
         _MAX_GAS_MARGIN_BPS = config.maxGasMarginBps;
         _setOperator(config.operator);
-        _setFee(config.flatFee, config.gasMarginBps, config.maxFlatFee, config.maxGasMarginBps);
+        _setFee(config.flatFeeGwei, config.gasMarginBps, config.maxFlatFeeGwei, config.maxGasMarginBps);
     }
 
     /// @inheritdoc IQuantumCoordinator
@@ -122,55 +120,47 @@ contract QuantumCoordinator is IQuantumCoordinator, Ownable2Step {
         uint8 confirmations,
         bytes32 userSeed
     ) external payable returns (bytes32 requestId) {
-        Counters memory counters = _counters;
-        uint256 index = counters.next;
-        require(index != counters.committed, NoSeed());
+        Counters counters = _counters;
+        uint256 index = counters.next();
+        require(index != counters.committed(), NoSeed());
         require(
-            callbackGasLimit <= _MAX_CALLBACK_GAS,
-            CallbackGasLimitTooHigh(callbackGasLimit, _MAX_CALLBACK_GAS)
+            callbackGasLimit <= _CALLBACK_GAS_LIMIT_MAX,
+            CallbackGasLimitTooHigh(callbackGasLimit, _CALLBACK_GAS_LIMIT_MAX)
         );
-        require(numWords != 0 && numWords <= MAX_WORDS, InvalidNumWords(numWords));
-        require(
-            confirmations != 0 && confirmations <= _WINDOW / 2,
-            InvalidConfirmations(confirmations, _WINDOW / 2)
-        );
-        uint256 required = _fee(counters, callbackGasLimit, numWords, block.basefee) + _dataFee(numWords);
+        unchecked {
+            // One comparison for both ends: 0 becomes the largest number.
+            require(uint256(numWords) - 1 < MAX_WORDS, InvalidNumWords(numWords));
+            require(
+                uint256(confirmations) - 1 < _WINDOW / 2, InvalidConfirmations(confirmations, _WINDOW / 2)
+            );
+        }
+        uint256 required = _fee(counters, callbackGasLimit, numWords, uint128(block.basefee)); // cuts nothing off
         require(msg.value >= required, InsufficientFee(msg.value, required));
         require(msg.value <= type(uint96).max, ExcessiveFee(msg.value, type(uint96).max));
 
-        unchecked {
-            _counters.next = uint64(index + 1);
-        }
         Terms terms = packTerms(index, callbackGasLimit, numWords, confirmations, block.number, msg.value);
         requestId = _requestId(msg.sender, terms, userSeed);
-        uint256 slot = index % _RING_SIZE;
-        if (uint256(_ring[slot]) <= uint256(DONE)) _ring[slot] = requestId;
-        else _overflow[index] = requestId;
+        Slot storage slot = _slotOf(index);
+        uint256 settled = uint256(slot.content);
+        unchecked {
+            if (settled > MAX_SETTLED) {
+                _overflow[index] = requestId;
+            } else {
+                slot.content = requestId;
+                if (settled > 1) counters = counters.credit(settled - 1);
+            }
+            _counters = counters.withNext(index + 1);
+        }
         emit RandomnessRequested(requestId, msg.sender, terms, userSeed);
     }
 
     /// @inheritdoc IQuantumCoordinator
-    function fulfill(
-        uint256 first,
-        uint256 gaps,
-        Fulfillment[] calldata fulfillments,
-        bytes32[] calldata leaves,
-        bytes32[] calldata proof
-    ) external {
-        _verify(first, gaps, fulfillments, leaves, proof);
-        uint256 earned;
-        uint256 fulfilled;
-        for (uint256 k; k < fulfillments.length; ++k) {
-            (bool served, uint256 paid) = _serve(fulfillments[k]);
-            if (served) {
-                earned += paid;
-                ++fulfilled;
+    function fulfill(Fulfillment[] calldata fulfillments, bytes32[] calldata siblings) external {
+        _verify(fulfillments, siblings);
+        unchecked {
+            for (uint256 k; k < fulfillments.length; ++k) {
+                _serve(fulfillments.get(k));
             }
-        }
-        // Written once, after every callback: a callback that re-enters finds a consistent ledger and adds its own.
-        if (fulfilled != 0) {
-            _ledger.earned += uint128(earned);
-            _ledger.fulfilled += uint64(fulfilled);
         }
     }
 
@@ -199,8 +189,8 @@ contract QuantumCoordinator is IQuantumCoordinator, Ownable2Step {
         uint256 lastBlock = request.terms.requestBlock() + _WINDOW;
         require(block.number > lastBlock, WindowOpen(lastBlock));
         uint256 index = request.terms.index();
-        require(_settle(index, requestId), NotPending(requestId));
-        _ledger.cancelled += 1;
+        require(_settle(index, requestId, 0), NotPending(requestId));
+        ++_cancellations;
         uint256 amount = request.terms.fee();
         emit RequestCancelled(requestId, index, to, amount);
         to.sendValue(amount);
@@ -208,28 +198,31 @@ contract QuantumCoordinator is IQuantumCoordinator, Ownable2Step {
 
     /// @inheritdoc IQuantumCoordinator
     function commit(uint64 first, bytes32[] calldata roots) external onlyOperator {
-        uint256 committed = _counters.committed;
+        Counters counters = _counters;
+        uint256 committed = counters.committed();
         require(first == committed, UnexpectedFirstIndex(first, committed));
-        require(roots.length != 0, InvalidRoots());
+        uint256 upTo = committed + roots.length * SeedTree.BATCH;
+        require(roots.length != 0 && upTo <= MAX_INDEX, InvalidRoots());
         for (uint256 k; k < roots.length; ++k) {
             require(roots[k] != 0, InvalidRoots());
             _roots[committed / SeedTree.BATCH + k] = roots[k];
         }
-        _counters.committed = uint64(committed + roots.length * SeedTree.BATCH);
+        _counters = counters.withCommitted(upTo);
         emit RootsCommitted(first, roots);
     }
 
     /// @inheritdoc IQuantumCoordinator
     function discard(uint64 upTo) external onlyOperator {
-        (uint64 next, uint64 committed) = (_counters.next, _counters.committed);
+        Counters counters = _counters;
+        (uint256 next, uint256 committed) = (counters.next(), counters.committed());
         require(upTo > next && upTo <= committed, InvalidDiscard(upTo, next, committed));
-        _counters.next = upTo;
+        _counters = counters.withNext(upTo);
         emit SeedsDiscarded(next, upTo);
     }
 
     /// @inheritdoc IQuantumCoordinator
-    function setFee(uint112 flatFee, uint16 gasMarginBps) external onlyOperator {
-        _setFee(flatFee, gasMarginBps, _MAX_FLAT_FEE, _MAX_GAS_MARGIN_BPS);
+    function setFee(uint48 flatFeeGwei, uint16 gasMarginBps) external onlyOperator {
+        _setFee(flatFeeGwei, gasMarginBps, _MAX_FLAT_FEE_GWEI, _MAX_GAS_MARGIN_BPS);
     }
 
     /// @inheritdoc IQuantumCoordinator
@@ -239,12 +232,25 @@ contract QuantumCoordinator is IQuantumCoordinator, Ownable2Step {
     }
 
     /// @inheritdoc IQuantumCoordinator
-    function withdraw(address payable to, uint256 amount) external onlyOwner {
-        uint256 earned = _ledger.earned;
-        require(amount <= earned, InsufficientEarnings(amount, earned));
-        unchecked {
-            _ledger.earned = uint128(earned - amount);
+    function collect(uint64 slot, uint64 count) external returns (uint256 collected) {
+        Counters counters = _counters;
+        for (uint64 end = slot + count; slot < end; ++slot) {
+            uint256 settled = uint256(_ring[slot].content);
+            if (settled > 1 && settled <= MAX_SETTLED) {
+                _ring[slot].content = bytes32(uint256(1));
+                counters = counters.credit(settled - 1);
+                collected += settled - 1;
+            }
         }
+        _counters = counters;
+        emit EarningsCollected(collected);
+    }
+
+    /// @inheritdoc IQuantumCoordinator
+    function withdraw(address payable to, uint256 amount) external onlyOwner {
+        Counters counters = _counters;
+        require(amount <= counters.earned(), InsufficientEarnings(amount, counters.earned()));
+        _counters = counters.debit(amount);
         emit EarningsWithdrawn(to, amount);
         to.sendValue(amount);
     }
@@ -256,7 +262,7 @@ contract QuantumCoordinator is IQuantumCoordinator, Ownable2Step {
 
     /// @inheritdoc IQuantumCoordinator
     function fee(uint32 callbackGasLimit, uint16 numWords) external view returns (uint256) {
-        return _fee(_counters, callbackGasLimit, numWords, block.basefee) + _dataFee(numWords);
+        return _fee(_counters, callbackGasLimit, numWords, uint128(block.basefee));
     }
 
     /// @inheritdoc IQuantumCoordinator
@@ -265,13 +271,14 @@ contract QuantumCoordinator is IQuantumCoordinator, Ownable2Step {
         view
         returns (uint256)
     {
-        return _fee(_counters, callbackGasLimit, numWords, baseFee) + _dataFee(numWords);
+        require(baseFee <= type(uint128).max, FeeOutOfBounds(baseFee, type(uint128).max));
+        return _fee(_counters, callbackGasLimit, numWords, uint128(baseFee));
     }
 
     /// @inheritdoc IQuantumCoordinator
     function status(uint64 index, bytes32 requestId) external view returns (Status) {
-        if (uint256(requestId) > uint256(DONE)) {
-            if (_ring[index % _RING_SIZE] == requestId || _overflow[index] == requestId) {
+        if (uint256(requestId) > MAX_SETTLED) {
+            if (_slotOf(index).content == requestId || _overflow[index] == requestId) {
                 return Status.Pending;
             }
             if (_failed[requestId] != 0) return Status.CallbackFailed;
@@ -286,7 +293,8 @@ contract QuantumCoordinator is IQuantumCoordinator, Ownable2Step {
 
     /// @inheritdoc IQuantumCoordinator
     function seeds() external view returns (uint64 next, uint64 committed) {
-        return (_counters.next, _counters.committed);
+        Counters counters = _counters;
+        return (uint64(counters.next()), uint64(counters.committed()));
     }
 
     /// @inheritdoc IQuantumCoordinator
@@ -295,8 +303,18 @@ contract QuantumCoordinator is IQuantumCoordinator, Ownable2Step {
     }
 
     /// @inheritdoc IQuantumCoordinator
-    function ledger() external view returns (uint128 earned, uint64 fulfilled, uint64 cancelled) {
-        return (_ledger.earned, _ledger.fulfilled, _ledger.cancelled);
+    function earned() external view returns (uint256) {
+        return _counters.earned();
+    }
+
+    /// @inheritdoc IQuantumCoordinator
+    function cancellations() external view returns (uint256) {
+        return _cancellations;
+    }
+
+    /// @inheritdoc IQuantumCoordinator
+    function slotCount() external view returns (uint256) {
+        return _RING_MASK + 1;
     }
 
     /// @inheritdoc IQuantumCoordinator
@@ -305,13 +323,13 @@ contract QuantumCoordinator is IQuantumCoordinator, Ownable2Step {
     }
 
     /// @inheritdoc IQuantumCoordinator
-    function deploymentBlock() external view returns (uint256) {
+    function deployedAt() external view returns (uint256) {
         return _DEPLOYMENT_BLOCK;
     }
 
     /// @inheritdoc IQuantumCoordinator
-    function maxCallbackGas() external view returns (uint256) {
-        return _MAX_CALLBACK_GAS;
+    function callbackGasLimitMax() external view returns (uint256) {
+        return _CALLBACK_GAS_LIMIT_MAX;
     }
 
     /// @inheritdoc IQuantumCoordinator
@@ -327,69 +345,79 @@ contract QuantumCoordinator is IQuantumCoordinator, Ownable2Step {
     }
 
     /// @dev What a rollup charges for the data of a fulfillment beside its gas, in wei.
-    function _dataFee(uint256) internal view virtual returns (uint256) {
+    function _dataFee() internal view virtual returns (uint128) {
         return 0;
     }
 
-    /// @dev Reverts unless the run's leaves, gaps and proof give the committed root.
-    function _verify(
-        uint256 first,
-        uint256 gaps,
-        Fulfillment[] calldata fulfillments,
-        bytes32[] calldata leaves,
-        bytes32[] calldata proof
-    ) private view {
-        uint256 length = fulfillments.length + leaves.length;
-        uint256 position = first % SeedTree.BATCH;
-        require(fulfillments.length != 0 && position + length <= SeedTree.BATCH, InvalidRun(first, length));
-        bytes32[] memory run = new bytes32[](length);
-        uint256 served;
-        // An index has 64 bits and `first` must match it, the rest stays below 256; array bounds are checked.
+    /// @dev Reverts unless the seeds and their siblings give the committed root.
+    function _verify(Fulfillment[] calldata fulfillments, bytes32[] calldata siblings) private view {
+        require(fulfillments.length != 0, InvalidRun(0, 0));
         unchecked {
-            for (uint256 k; k < length; ++k) {
-                if (gaps >> k & 1 == 1) {
-                    run[k] = leaves[k - served];
-                } else {
-                    Fulfillment calldata item = fulfillments[served++];
-                    uint256 index = item.request.terms.index();
-                    require(index == first + k, UnexpectedIndex(index, first + k));
-                    run[k] = SeedTree.leaf(_DOMAIN, index, item.seed);
+            uint256 first = fulfillments.get(0).request.terms.index();
+            uint256 last = fulfillments.get(fulfillments.length - 1).request.terms.index();
+            require(first <= last && first / SeedTree.BATCH == last / SeedTree.BATCH, InvalidRun(first, last));
+            bytes32[] memory run = new bytes32[](last - first + 1);
+            uint256 expected = first;
+            uint256 used;
+            for (uint256 k; k < fulfillments.length; ++k) {
+                Fulfillment calldata item = fulfillments.get(k);
+                uint256 index = item.request.terms.index();
+                require(index >= expected && index <= last, UnexpectedIndex(index, expected));
+                for (; expected < index; ++expected) {
+                    run.set(expected - first, siblings.get(used++));
                 }
+                run.set(index - first, SeedTree.leaf(_DOMAIN, index, item.seed));
+                expected = index + 1;
             }
+            (bytes32 root, uint256 consumed) = SeedTree.rootOf(first % SeedTree.BATCH, run, siblings, used);
+            require(
+                root == _roots[first / SeedTree.BATCH] && root != 0 && consumed == siblings.length,
+                InvalidProof()
+            );
         }
-        (bytes32 root, uint256 consumed) = SeedTree.rootOf(position, run, proof);
-        require(
-            root == _roots[first / SeedTree.BATCH] && root != 0 && consumed == proof.length, InvalidProof()
-        );
     }
 
     /// @dev Serves a request whose seed has been verified; passes it over when it is not pending, too early or too old.
-    function _serve(Fulfillment calldata item) private returns (bool served, uint256 paid) {
+    function _serve(Fulfillment calldata item) private {
         Terms terms = item.request.terms;
         uint256 requestBlock = terms.requestBlock();
-        if (block.number < requestBlock + terms.confirmations() || block.number > requestBlock + _WINDOW) {
-            return (false, 0);
+        unchecked {
+            // Of a block to come it would be beyond every window.
+            uint256 age = block.number - requestBlock;
+            if (age < terms.confirmations() || age > _WINDOW) return;
         }
         bytes32 beacon = _beacon(requestBlock);
-        if (beacon == 0) return (false, 0);
-        bytes32 requestId = _requestId(item.request.requester, terms, item.request.userSeed);
-        uint256 index = terms.index();
-        if (!_settle(index, requestId)) return (false, 0);
-        bytes32 output = Keccak.hash(item.seed, requestId, beacon);
-        bool success = _deliver(item.request.requester, terms, requestId, output);
-        emit RandomnessFulfilled(requestId, index, item.seed, success);
-        return (true, terms.fee());
+        if (beacon == 0) return;
+        address requester = item.request.requester;
+        bytes32 requestId = _requestId(requester, terms, item.request.userSeed);
+        if (!_settle(terms.index(), requestId, terms.fee())) return;
+        bytes32 seed = item.seed;
+        bool success = _deliver(requester, terms, requestId, Keccak.hash(seed, requestId, beacon));
+        emit RandomnessFulfilled(requestId, seed, success);
     }
 
-    /// @dev Clears the pending mark of a request; false when it has none.
-    function _settle(uint256 index, bytes32 requestId) private returns (bool) {
-        uint256 slot = index % _RING_SIZE;
-        if (_ring[slot] == requestId) _ring[slot] = DONE;
-        // Every item of a run has an entry of its own.
-        // slither-disable-next-line costly-loop
-        else if (_overflow[index] == requestId) delete _overflow[index];
-        else return false;
+    /// @dev Clears the pending mark of a request and keeps what it earned; false when it has none.
+    function _settle(uint256 index, bytes32 requestId, uint256 amount) private returns (bool) {
+        Slot storage slot = _slotOf(index);
+        if (slot.content == requestId) {
+            unchecked {
+                slot.content = bytes32(1 + amount);
+            }
+        } else if (_overflow[index] == requestId) {
+            // Every item of a run has an entry of its own, and what it earns has to be seen by a callback that
+            // requests.
+            // slither-disable-start costly-loop
+            delete _overflow[index];
+            _counters = _counters.credit(amount);
+            // slither-disable-end costly-loop
+        } else {
+            return false;
+        }
         return true;
+    }
+
+    function _slotOf(uint256 index) private view returns (Slot storage) {
+        return _ring[index & _RING_MASK];
     }
 
     /// @dev Calls the requester back; a failure is recorded, too little gas reverts.
@@ -412,23 +440,26 @@ contract QuantumCoordinator is IQuantumCoordinator, Ownable2Step {
         emit OperatorChanged(newOperator);
     }
 
-    function _setFee(uint112 flatFee, uint16 gasMarginBps, uint256 maxFlatFee, uint256 maxGasMarginBps)
+    function _setFee(uint48 flatFeeGwei, uint16 gasMarginBps, uint256 maxFlatFeeGwei, uint256 maxGasMarginBps)
         private
     {
-        require(flatFee <= maxFlatFee, FeeOutOfBounds(flatFee, maxFlatFee));
+        require(flatFeeGwei <= maxFlatFeeGwei, FeeOutOfBounds(flatFeeGwei, maxFlatFeeGwei));
         require(gasMarginBps <= maxGasMarginBps, FeeOutOfBounds(gasMarginBps, maxGasMarginBps));
-        (_counters.flatFee, _counters.gasMarginBps) = (flatFee, gasMarginBps);
-        emit FeeChanged(flatFee, gasMarginBps);
+        _counters = _counters.withFee(flatFeeGwei, gasMarginBps);
+        emit FeeChanged(flatFeeGwei, gasMarginBps);
     }
 
-    function _fee(Counters memory counters, uint256 callbackGasLimit, uint256 numWords, uint256 baseFee)
+    /// @dev Nothing here comes near 256 bits: 34 bits of gas, 128 of price, 16 of margin.
+    function _fee(Counters counters, uint256 callbackGasLimit, uint256 numWords, uint128 baseFee)
         private
-        pure
+        view
         returns (uint256)
     {
-        uint256 units =
-            GAS_PER_REQUEST + GAS_PER_FAILURE + numWords * GAS_PER_WORD + callbackGasLimit * 64 / 63;
-        return counters.flatFee + units * baseFee * counters.gasMarginBps / BPS;
+        unchecked {
+            uint256 units =
+                GAS_PER_REQUEST + GAS_PER_FAILURE + numWords * GAS_PER_WORD + callbackGasLimit * 64 / 63;
+            return counters.flatFee() + (units * baseFee + _dataFee()) * counters.gasMarginBps() / BPS;
+        }
     }
 
     function _requestId(address requester, Terms terms, bytes32 userSeed) private view returns (bytes32) {

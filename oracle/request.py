@@ -104,7 +104,6 @@ class Outcome:
     """
 
     request_id: bytes
-    seed_index: int
     callback_succeeded: bool
     transaction_hash: bytes
     block_number: int

@@ -102,7 +102,6 @@ def make_outcome(request: RandomnessRequest, *, block_number: int = 110) -> Outc
     """
     return Outcome(
         request_id=request.key.request_id,
-        seed_index=request.seed_index,
         callback_succeeded=True,
         transaction_hash=hash32("fulfillment", request.key.request_id, block_number),
         block_number=block_number,

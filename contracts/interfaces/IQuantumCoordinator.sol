@@ -40,7 +40,7 @@ struct Fulfillment {
 interface IQuantumCoordinator {
     /// @notice Thrown when every committed seed is taken: the operator has to commit more.
     error NoSeed();
-    /// @notice Thrown when the promised callback gas is above `maxCallbackGas()`.
+    /// @notice Thrown when the promised callback gas is above `callbackGasLimitMax()`.
     error CallbackGasLimitTooHigh(uint256 callbackGasLimit, uint256 maximum);
     /// @notice Thrown when the number of words is 0 or above 500.
     error InvalidNumWords(uint256 numWords);
@@ -60,12 +60,11 @@ interface IQuantumCoordinator {
     error InvalidRoots();
     /// @notice Thrown when a discard does not move the next index forward within the committed ones.
     error InvalidDiscard(uint256 upTo, uint256 next, uint256 committed);
-    /// @notice Thrown when a fulfillment serves nothing, or its run crosses the end of a batch.
-    error InvalidRun(uint256 first, uint256 length);
-    /// @notice Thrown when a request stands at a place in the run that is not its index.
+    /// @notice Thrown when a fulfillment serves nothing, or its first and last index are not of one batch.
+    error InvalidRun(uint256 first, uint256 last);
+    /// @notice Thrown when a request stands behind one of the same or a higher index.
     error UnexpectedIndex(uint256 index, uint256 expected);
-    /// @notice Thrown when seeds, leaves and proof do not add up to the committed root, or proof is left over.
-    /// A proof or leaves that are too short panic with 0x32.
+    /// @notice Thrown when seeds and siblings do not add up to the committed root, or are too many or too few.
     error InvalidProof();
     /// @notice Thrown when too little gas is left to keep the promise that a request was given.
     error InsufficientGas(uint256 callbackGasLimit);
@@ -79,7 +78,7 @@ interface IQuantumCoordinator {
     error RedeliveryFailed(bytes32 requestId);
     /// @notice Thrown when more is withdrawn than was earned.
     error InsufficientEarnings(uint256 amount, uint256 earned);
-    /// @notice Thrown when a fee parameter is above its immutable bound.
+    /// @notice Thrown when a fee parameter is above its immutable bound, or a fee is asked for an absurd base fee.
     error FeeOutOfBounds(uint256 value, uint256 maximum);
     /// @notice Thrown by the constructor when the window is out of range, or longer than this chain's block hashes.
     error InvalidWindow(uint256 window);
@@ -96,10 +95,9 @@ interface IQuantumCoordinator {
     );
     /// @notice Emitted when a request is fulfilled.
     /// @param requestId The request.
-    /// @param index The index of its seed.
     /// @param seed The seed, public from now on.
     /// @param success Whether the callback succeeded.
-    event RandomnessFulfilled(bytes32 indexed requestId, uint256 index, bytes32 seed, bool success);
+    event RandomnessFulfilled(bytes32 indexed requestId, bytes32 seed, bool success);
     /// @notice Emitted beside `RandomnessFulfilled` when the callback failed.
     /// @param requestId The request.
     /// @param output The value whose words can be redelivered.
@@ -122,12 +120,15 @@ interface IQuantumCoordinator {
     /// @param upTo The next index that a request will take.
     event SeedsDiscarded(uint256 first, uint256 upTo);
     /// @notice Emitted when the fee parameters change, for requests to come only.
-    /// @param flatFee Wei per request.
+    /// @param flatFeeGwei Gwei per request.
     /// @param gasMarginBps What is charged for gas, in 1/10,000 of the base fee's price.
-    event FeeChanged(uint256 flatFee, uint256 gasMarginBps);
+    event FeeChanged(uint256 flatFeeGwei, uint256 gasMarginBps);
     /// @notice Emitted when the owner appoints another operator.
     /// @param operator The new operator.
     event OperatorChanged(address indexed operator);
+    /// @notice Emitted when earnings were collected from settled slots.
+    /// @param amount Wei.
+    event EarningsCollected(uint256 amount);
     /// @notice Emitted when earnings are paid out.
     /// @param to Who got them.
     /// @param amount Wei.
@@ -135,7 +136,7 @@ interface IQuantumCoordinator {
 
     /// @notice Asks for random words; the callback brings them.
     /// @dev All of `msg.value` is the fee. Read `fee` in the same transaction, or `feeAt` off chain.
-    /// @param callbackGasLimit The gas that the callback is promised, at most `maxCallbackGas()`.
+    /// @param callbackGasLimit The gas that the callback is promised, at most `callbackGasLimitMax()`.
     /// @param numWords How many words, 1 to 500.
     /// @param confirmations Blocks from the request's own to the earliest fulfillment, 1 to half the window.
     /// @param userSeed Anything; it is hashed into the id and so into the value.
@@ -147,21 +148,13 @@ interface IQuantumCoordinator {
         bytes32 userSeed
     ) external payable returns (bytes32 requestId);
 
-    /// @notice Fulfills requests whose indices lie in one run inside one batch. Needs no role: the seeds are the
-    /// authority. A request that is not pending, too early or too old is passed over; everything else that does not
-    /// fit reverts.
-    /// @param first The first index of the run.
-    /// @param gaps Bit k set: position k of the run is not served and its leaf is the next of `leaves`.
+    /// @notice Fulfills requests whose indices lie in one batch. Needs no role: the seeds are the authority. A request
+    /// that is not pending, too early or too old is passed over; everything else that does not fit reverts.
     /// @param fulfillments What is served, in the order of the indices.
-    /// @param leaves The leaves of the gaps, in the order of the indices.
-    /// @param proof The multiproof of the run, consumed level by level, left before right.
-    function fulfill(
-        uint256 first,
-        uint256 gaps,
-        Fulfillment[] calldata fulfillments,
-        bytes32[] calldata leaves,
-        bytes32[] calldata proof
-    ) external;
+    /// @param siblings The hashes that the committed root takes besides: first the leaves of the indices between the
+    /// served ones, in their order; then, level by level from the leaves upwards, the node left of the run and the
+    /// one right of it, where the level lacks them. All of them are used, and only as hashes.
+    function fulfill(Fulfillment[] calldata fulfillments, bytes32[] calldata siblings) external;
 
     /// @notice Repeats a callback that failed, with at least the promised gas. Anybody can; reverts if it fails again.
     /// @param requestId The request.
@@ -192,15 +185,22 @@ interface IQuantumCoordinator {
     function discard(uint64 upTo) external;
 
     /// @notice Sets the fee parameters, within their immutable bounds. Operator only.
-    /// @param flatFee Wei per request.
+    /// @param flatFeeGwei Gwei per request.
     /// @param gasMarginBps What is charged for gas, in 1/10,000 of the base fee's price.
-    function setFee(uint112 flatFee, uint16 gasMarginBps) external;
+    function setFee(uint48 flatFeeGwei, uint16 gasMarginBps) external;
 
     /// @notice Appoints the operator. Owner only.
     /// @param newOperator The account that may commit, discard and set the fee.
     function setOperator(address newOperator) external;
 
-    /// @notice Pays out what fulfillments have earned. Owner only.
+    /// @notice Collects what settled requests have earned and still lies in their slots. Anybody can: it pays nobody.
+    /// A slot's next request does the same, so this is only for the last ones before a withdrawal.
+    /// @param slot The first slot.
+    /// @param count How many: all of them are `collect(0, slotCount())`, in several calls where they are many.
+    /// @return collected Wei that were added to `earned()`.
+    function collect(uint64 slot, uint64 count) external returns (uint256 collected);
+
+    /// @notice Pays out what fulfillments have earned and was collected. Owner only.
     /// @param to Who gets it.
     /// @param amount Wei.
     function withdraw(address payable to, uint256 amount) external;
@@ -233,17 +233,23 @@ interface IQuantumCoordinator {
     /// @notice The root of a batch of 256 seeds, zero if not committed.
     function rootOf(uint256 batch) external view returns (bytes32);
 
-    /// @notice What was earned and not withdrawn (wei), how many requests were fulfilled and how many cancelled.
-    function ledger() external view returns (uint128 earned, uint64 fulfilled, uint64 cancelled);
+    /// @notice What was earned, collected and not withdrawn, in wei.
+    function earned() external view returns (uint256);
+
+    /// @notice How many requests were cancelled: what the operator has withheld, counted for ever.
+    function cancellations() external view returns (uint256);
+
+    /// @notice The slots that requests take in turns.
+    function slotCount() external view returns (uint256);
 
     /// @notice Blocks from a request's own to the last in which it can be fulfilled.
     function window() external view returns (uint256);
 
     /// @notice The block that this contract was deployed in: nothing of it is older.
-    function deploymentBlock() external view returns (uint256);
+    function deployedAt() external view returns (uint256);
 
     /// @notice The most gas that a callback can be promised.
-    function maxCallbackGas() external view returns (uint256);
+    function callbackGasLimitMax() external view returns (uint256);
 
     /// @notice The account that may commit, discard and set the fee.
     function operator() external view returns (address);

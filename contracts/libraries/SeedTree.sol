@@ -17,37 +17,52 @@ library SeedTree {
         return Keccak.hash(domain, bytes32(index), seed);
     }
 
-    /// @notice The root over a run of consecutive leaves and the siblings that the proof brings.
-    /// @dev Overwrites `run`. Per level the proof is consumed left before right.
+    /// @notice The root over a run of consecutive leaves and the nodes beside it.
+    /// @dev Overwrites `run`. Per level the siblings are consumed left before right; of missing ones whatever stands
+    /// there in the calldata is taken, and `consumed` exceeds their number.
     /// @param position The place of the run's first leaf in its batch; `position + run.length <= BATCH`.
     /// @param run At least one leaf.
-    /// @param proof The missing siblings.
+    /// @param siblings The missing nodes, from `used` on.
+    /// @param used How many siblings are used already.
     /// @return root The computed root.
-    /// @return consumed How many elements of the proof went into it. An element that is missing reverts.
-    function rootOf(uint256 position, bytes32[] memory run, bytes32[] calldata proof)
+    /// @return consumed How many siblings are used now.
+    function rootOf(uint256 position, bytes32[] memory run, bytes32[] calldata siblings, uint256 used)
         internal
         pure
         returns (bytes32 root, uint256 consumed)
     {
-        uint256 length = run.length;
-        // No sum here exceeds the batch, and array bounds are checked all the same.
-        unchecked {
-            for (uint256 level; level < DEPTH; ++level) {
-                uint256 from;
-                uint256 to;
-                if (position & 1 == 1) {
-                    run[0] = Keccak.hash(proof[consumed++], run[0]);
-                    from = 1;
-                    to = 1;
+        assembly ("memory-safe") {
+            let nodes := add(run, 0x20)
+            let end := add(nodes, shl(5, mload(run)))
+            let beside := add(siblings.offset, shl(5, used))
+            for { let level := 0 } lt(level, DEPTH) { level := add(level, 1) } {
+                let source := nodes
+                let target := nodes
+                if and(position, 1) {
+                    mstore(0x00, calldataload(beside))
+                    mstore(0x20, mload(nodes))
+                    mstore(nodes, keccak256(0x00, 0x40))
+                    beside := add(beside, 0x20)
+                    source := add(nodes, 0x20)
+                    target := source
                 }
-                for (; from + 1 < length; from += 2) {
-                    run[to++] = Keccak.hash(run[from], run[from + 1]);
+                // Two neighbors stand side by side and are hashed where they are.
+                for { let last := sub(end, 0x20) } lt(source, last) { source := add(source, 0x40) } {
+                    mstore(target, keccak256(source, 0x40))
+                    target := add(target, 0x20)
                 }
-                if (from < length) run[to++] = Keccak.hash(run[from], proof[consumed++]);
-                length = to;
-                position >>= 1;
+                if lt(source, end) {
+                    mstore(0x00, mload(source))
+                    mstore(0x20, calldataload(beside))
+                    mstore(target, keccak256(0x00, 0x40))
+                    beside := add(beside, 0x20)
+                    target := add(target, 0x20)
+                }
+                end := target
+                position := shr(1, position)
             }
+            root := mload(nodes)
+            consumed := shr(5, sub(beside, siblings.offset))
         }
-        root = run[0];
     }
 }

@@ -38,9 +38,9 @@ class CoordinatorConfig:
     operator: str
     window: int
     ring_size: int = 256
-    max_callback_gas: int = 2_500_000
-    flat_fee: int = 0
-    max_flat_fee: int = 10**18
+    callback_gas_limit_max: int = 2_500_000
+    flat_fee_gwei: int = 0
+    max_flat_fee_gwei: int = 10**9
     gas_margin_bps: int = 12_000
     max_gas_margin_bps: int = 50_000
 
@@ -49,16 +49,16 @@ class CoordinatorConfig:
         Return the ABI encoding.
         """
         return encode(
-            ["(address,address,uint16,uint32,uint32,uint112,uint112,uint16,uint16)"],
+            ["(address,address,uint16,uint32,uint32,uint48,uint48,uint16,uint16)"],
             [
                 (
                     self.owner,
                     self.operator,
                     self.window,
                     self.ring_size,
-                    self.max_callback_gas,
-                    self.flat_fee,
-                    self.max_flat_fee,
+                    self.callback_gas_limit_max,
+                    self.flat_fee_gwei,
+                    self.max_flat_fee_gwei,
                     self.gas_margin_bps,
                     self.max_gas_margin_bps,
                 )

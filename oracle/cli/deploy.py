@@ -44,8 +44,8 @@ if TYPE_CHECKING:
     help="Storage slots for pending requests.",
 )
 @click.option(
-    "--flat-fee-wei",
-    type=click.IntRange(0),
+    "--flat-fee-gwei",
+    type=click.IntRange(0, 10**9),
     default=0,
     show_default=True,
     help="Fee per request beside gas.",
@@ -65,7 +65,7 @@ def deploy(  # noqa: PLR0913, PLR0917 - one parameter per option
     operator: str | None,
     window: int | None,
     ring_size: int,
-    flat_fee_wei: int,
+    flat_fee_gwei: int,
     gas_margin_percent: int,
     *,
     as_json: bool,
@@ -84,7 +84,7 @@ def deploy(  # noqa: PLR0913, PLR0917 - one parameter per option
         "owner": owner or signer.address,
         "operator": operator or signer.address,
         "ring_size": ring_size,
-        "flat_fee": flat_fee_wei,
+        "flat_fee_gwei": flat_fee_gwei,
         "gas_margin_bps": gas_margin_percent * 100,
     }
     result = asyncio.run(_deploy(rpc_url, signer, window, settings))
@@ -124,7 +124,7 @@ async def _deploy(
     return {
         "chainId": chain_id,
         "coordinator": address,
-        "deploymentBlock": receipt.block_number,
+        "deployedAt": receipt.block_number,
         "owner": config.owner,
         "operator": config.operator,
         "window": config.window,

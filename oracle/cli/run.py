@@ -102,7 +102,7 @@ async def compose(settings: Settings, stack: AsyncExitStack) -> Runner:
             f"{window} blocks: requests would expire before they are confirmed"
         )
     start_block = CoordinatorProtocol.decode_uint(
-        await reader.call(chain.coordinator, CoordinatorProtocol.DEPLOYMENT_BLOCK)
+        await reader.call(chain.coordinator, CoordinatorProtocol.DEPLOYED_AT)
     )
 
     database = await Database.open(settings.database, exclusive=True)
@@ -206,7 +206,7 @@ async def _check_chain(
         )
     try:
         operator = (await reader.call(chain.coordinator, CoordinatorProtocol.OPERATOR))[-20:]
-        answer = await reader.call(chain.coordinator, CoordinatorProtocol.MAX_CALLBACK_GAS)
+        answer = await reader.call(chain.coordinator, CoordinatorProtocol.CALLBACK_GAS_LIMIT_MAX)
     except RevertedError:
         raise ConfigError(
             f"the contract at chains.{name}.coordinator {chain.coordinator} is no "

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from oracle.chain.reader import Web3Reader
 
 _REQUESTED = keccak(b"RandomnessRequested(bytes32,address,uint256,bytes32)")
-_FULFILLED = keccak(b"RandomnessFulfilled(bytes32,uint256,bytes32,bool)")
+_FULFILLED = keccak(b"RandomnessFulfilled(bytes32,bytes32,bool)")
 _FACES_OF = keccak(b"facesOf(bytes32)")[:4]
 
 
@@ -65,10 +65,10 @@ async def audit(reader: Web3Reader, coordinator: str, dice: str) -> Report:
     made = {item.topics[1]: item for item in logs if item.topics[0] == _REQUESTED}
     done = [item for item in logs if item.topics[0] == _FULFILLED]
     times = Counter(item.topics[1] for item in done)
-    seeds = Counter(item.data[32:64] for item in done)
+    seeds = Counter(item.data[:32] for item in done)
     wrong = 0
     for item in done:
-        request_id, seed = item.topics[1], item.data[32:64]
+        request_id, seed = item.topics[1], item.data[:32]
         request = made[request_id]
         block = await reader.block(request.block_number)
         count = int.from_bytes(request.data[:32], "big") >> 96 & 0xFFFF

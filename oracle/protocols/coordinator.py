@@ -29,17 +29,17 @@ _REQUEST = "(address,uint256,bytes32)"
 _FULFILLMENT = f"({_REQUEST},bytes32)"
 
 REQUESTED = keccak(b"RandomnessRequested(bytes32,address,uint256,bytes32)")
-FULFILLED = keccak(b"RandomnessFulfilled(bytes32,uint256,bytes32,bool)")
+FULFILLED = keccak(b"RandomnessFulfilled(bytes32,bytes32,bool)")
 CANCELLED = keccak(b"RequestCancelled(bytes32,uint256,address,uint256)")
 COMMITTED = keccak(b"RootsCommitted(uint256,bytes32[])")
 
 # Upper bounds of gas, calldata included, as tests/contracts/Gas.t.sol proves them for any run.
-GAS_PER_TRANSACTION = 38_000
-GAS_PER_ITEM = 20_500
+GAS_PER_TRANSACTION = 37_000
+GAS_PER_ITEM = 19_300
 GAS_PER_FAILURE = 24_000
 GAS_PER_WORD = 135
-GAS_PER_PROOF_ELEMENT = 1_000
-GAS_PER_GAP = 1_300
+GAS_PER_PROOF_ELEMENT = 700
+GAS_PER_GAP = 800
 _GAS_PER_COMMIT = 60_000
 _GAS_PER_ROOT = 26_000
 
@@ -153,10 +153,9 @@ class CoordinatorProtocol:
         if topic == REQUESTED:
             return self._decode_request(log)
         if topic == FULFILLED:
-            index, _, success = decode(["uint256", "bytes32", "bool"], log.data)
+            _, success = decode(["bytes32", "bool"], log.data)
             return Outcome(
                 request_id=log.topics[1],
-                seed_index=index,
                 callback_succeeded=success,
                 transaction_hash=log.transaction_hash,
                 block_number=log.block_number,
@@ -199,20 +198,13 @@ class CoordinatorProtocol:
             )
         return request
 
-    def encode_fulfill(
-        self,
-        reveals: Sequence[Reveal],
-        gap_leaves: Sequence[bytes],
-        proof: Sequence[bytes],
-    ) -> bytes:
+    @staticmethod
+    def encode_fulfill(reveals: Sequence[Reveal], siblings: Sequence[bytes]) -> bytes:
         """
-        Return the call that fulfills requests in one run; what lies between them is given by its
-        leaves.
+        Return the call that fulfills requests of one batch, given in the order of their indices.
+
+        `siblings` are the leaves of the indices between them, then their proof.
         """
-        first = reveals[0].request.seed_index
-        length = len(reveals) + len(gap_leaves)
-        served = {reveal.request.seed_index - first for reveal in reveals}
-        gaps = sum(1 << k for k in range(length) if k not in served)
         items = [
             (
                 (
@@ -224,11 +216,7 @@ class CoordinatorProtocol:
             )
             for reveal in reveals
         ]
-        return _call(
-            "fulfill",
-            ["uint256", "uint256", f"{_FULFILLMENT}[]", "bytes32[]", "bytes32[]"],
-            [first, gaps, items, list(gap_leaves), list(proof)],
-        )
+        return _call("fulfill", [f"{_FULFILLMENT}[]", "bytes32[]"], [items, list(siblings)])
 
     @staticmethod
     def fulfill_gas(requests: Sequence[RandomnessRequest], *, gaps: int, proof: int) -> int:
@@ -249,7 +237,7 @@ class CoordinatorProtocol:
         )
 
     @staticmethod
-    def largest_gas(max_callback_gas: int) -> int:
+    def largest_gas(callback_gas_limit_max: int) -> int:
         """
         Return the gas limit of the largest single request that the contract accepts.
         """
@@ -259,7 +247,7 @@ class CoordinatorProtocol:
             + GAS_PER_FAILURE
             + GAS_PER_WORD * MAX_WORDS
             + GAS_PER_PROOF_ELEMENT * 2 * 8
-            + max_callback_gas * 64 // 63
+            + callback_gas_limit_max * 64 // 63
             + 1
         )
 
@@ -309,8 +297,8 @@ class CoordinatorProtocol:
     SEEDS = keccak(b"seeds()")[:4]
     WINDOW = keccak(b"window()")[:4]
     OPERATOR = keccak(b"operator()")[:4]
-    MAX_CALLBACK_GAS = keccak(b"maxCallbackGas()")[:4]
-    DEPLOYMENT_BLOCK = keccak(b"deploymentBlock()")[:4]
+    CALLBACK_GAS_LIMIT_MAX = keccak(b"callbackGasLimitMax()")[:4]
+    DEPLOYED_AT = keccak(b"deployedAt()")[:4]
 
     @staticmethod
     def decode_counters(answer: bytes) -> Counters:

@@ -147,7 +147,7 @@ async def _sign_run(
         batch.leaves[index % BATCH] for index in range(first, last + 1) if index not in served
     ]
     proof = merkle.proof(batch.leaves, first % BATCH, last - first + 1)
-    data = service.protocol.encode_fulfill(reveals, gap_leaves, proof)
+    data = service.protocol.encode_fulfill(reveals, [*gap_leaves, *proof])
     slot_id = await service.lane.sign(
         tx,
         Purpose.FULFILL,

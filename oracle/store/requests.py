@@ -287,7 +287,6 @@ def _tracked(row: Row[Any]) -> TrackedRequest:
     if row.outcome_hash is not None:
         outcome = Outcome(
             request_id=row.request_id,
-            seed_index=row.seed_index,
             callback_succeeded=row.callback_succeeded,
             transaction_hash=row.outcome_hash,
             block_number=row.outcome_block,

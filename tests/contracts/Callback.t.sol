@@ -62,7 +62,7 @@ contract CallbackTest is CoordinatorTest {
         }
         requests[2] = _request(RECORDER, PROMISED, 1, 1, 0);
         _mine(1);
-        _assertPromiseKept(_fulfillCall(0, 3, 0, requests), RECORDER);
+        _assertPromiseKept(_fulfillCall(requests), RECORDER);
     }
 
     function test_fulfill_givesNoMoreThanWasPromised() public {
@@ -75,7 +75,7 @@ contract CallbackTest is CoordinatorTest {
     function test_fulfill_revertsWhen_gasIsTooLittle() public {
         Request memory request = _request(RECORDER, MAX_CALLBACK_GAS, 1, 1, 0);
         _mine(1);
-        bytes memory payload = _fulfillCall(0, 1, 0, _one(request));
+        bytes memory payload = _fulfillCall(_one(request));
         vm.expectRevert(
             abi.encodeWithSelector(IQuantumCoordinator.InsufficientGas.selector, MAX_CALLBACK_GAS)
         );
@@ -110,7 +110,7 @@ contract CallbackTest is CoordinatorTest {
         _mine(1);
         vm.recordLogs();
         _fulfill(request);
-        assertEq(keccak256(vm.getRecordedLogs()[0].data), keccak256(abi.encode(0, _seed(0), true)), "success");
+        assertEq(keccak256(vm.getRecordedLogs()[0].data), keccak256(abi.encode(_seed(0), true)), "success");
     }
 
     function test_fulfill_recordsAFailure() public {
@@ -124,7 +124,7 @@ contract CallbackTest is CoordinatorTest {
         assertEq(logs[0].topics[1], _idOf(request), "id");
         assertEq(abi.decode(logs[0].data, (bytes32)), _outputOf(request), "output");
         assertEq(logs[1].topics[0], IQuantumCoordinator.RandomnessFulfilled.selector, "second event");
-        assertEq(keccak256(logs[1].data), keccak256(abi.encode(0, _seed(0), false)), "success");
+        assertEq(keccak256(logs[1].data), keccak256(abi.encode(_seed(0), false)), "success");
         _assertStatus(request, IQuantumCoordinator.Status.CallbackFailed);
         assertEq(_earned(), request.terms.fee(), "earned");
         _assertCounts(1, 0);
@@ -226,7 +226,7 @@ contract CallbackTest is CoordinatorTest {
     function test_fulfill_paysForNoReturnData() public {
         Request memory request = _request(address(new BombingConsumer(false)), MAX_CALLBACK_GAS, 1, 1, 0);
         _mine(1);
-        bytes memory payload = _fulfillCall(0, 1, 0, _one(request));
+        bytes memory payload = _fulfillCall(_one(request));
         uint256 enough = uint256(MAX_CALLBACK_GAS) * 64 / 63 + OVERHEAD;
         assertEq(_relay.run(address(coordinator), enough, payload), true, "success");
         _assertStatus(request, IQuantumCoordinator.Status.CallbackFailed);
@@ -248,7 +248,7 @@ contract CallbackTest is CoordinatorTest {
         _mine(1);
     }
 
-    function _assertBystandersServed(Request[] memory requests) private view {
+    function _assertBystandersServed(Request[] memory requests) private {
         for (uint256 k; k < 3; k += 2) {
             assertEq(_bystander.callsOf(_idOf(requests[k])), 1, "calls");
             assertEq(_bystander.wordsOf(_idOf(requests[k])), _wordsOf(requests[k]), "words");
@@ -260,7 +260,7 @@ contract CallbackTest is CoordinatorTest {
     function _assertPromiseKept(address consumer, uint16 numWords) private {
         Request memory request = _request(consumer, PROMISED, numWords, 1, 0);
         _mine(1);
-        _assertPromiseKept(_fulfillCall(0, 1, 0, _one(request)), consumer);
+        _assertPromiseKept(_fulfillCall(_one(request)), consumer);
     }
 
     /// @dev Whatever gas the call gets: either it reverts, or the consumer had what it was promised.

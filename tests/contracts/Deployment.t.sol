@@ -14,7 +14,9 @@ contract DeploymentTest is CoordinatorTest {
         assertEq(coordinator.owner(), OWNER, "owner");
         assertEq(coordinator.operator(), OPERATOR, "operator");
         assertEq(coordinator.window(), WINDOW, "window");
-        assertEq(coordinator.maxCallbackGas(), MAX_CALLBACK_GAS, "max callback gas");
+        assertEq(coordinator.callbackGasLimitMax(), MAX_CALLBACK_GAS, "max callback gas");
+        assertEq(coordinator.slotCount(), 8, "slots");
+        assertEq(coordinator.deployedAt(), height, "block");
         assertEq(coordinator.feeAt(0, 1, 0), FLAT_FEE, "flat fee");
         (uint64 next, uint64 committed) = coordinator.seeds();
         assertEq(next, 0, "next");
@@ -72,9 +74,15 @@ contract DeploymentTest is CoordinatorTest {
         _expectInvalidConfig(config);
     }
 
+    function test_constructor_revertsWhen_theRingIsNoPowerOfTwo() public {
+        QuantumCoordinator.Config memory config = _config();
+        config.ringSize = 3;
+        _expectInvalidConfig(config);
+    }
+
     function test_constructor_revertsWhen_noCallbackGasCanBePromised() public {
         QuantumCoordinator.Config memory config = _config();
-        config.maxCallbackGas = 0;
+        config.callbackGasLimitMax = 0;
         _expectInvalidConfig(config);
     }
 
@@ -87,10 +95,10 @@ contract DeploymentTest is CoordinatorTest {
 
     function test_constructor_revertsWhen_flatFeeIsOutOfBounds() public {
         QuantumCoordinator.Config memory config = _config();
-        config.flatFee = config.maxFlatFee + 1;
+        config.flatFeeGwei = config.maxFlatFeeGwei + 1;
         vm.expectRevert(
             abi.encodeWithSelector(
-                IQuantumCoordinator.FeeOutOfBounds.selector, config.flatFee, config.maxFlatFee
+                IQuantumCoordinator.FeeOutOfBounds.selector, config.flatFeeGwei, config.maxFlatFeeGwei
             )
         );
         new QuantumCoordinator(config);

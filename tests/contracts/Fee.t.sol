@@ -16,7 +16,7 @@ contract FeeTest is CoordinatorTest {
         public
         view
     {
-        uint256 units = 95_000 + 200 * uint256(numWords) + uint256(callbackGasLimit) * 64 / 63;
+        uint256 units = 81_000 + 200 * uint256(numWords) + uint256(callbackGasLimit) * 64 / 63;
         uint256 expected = FLAT_FEE + units * baseFee * MARGIN / 10_000;
         assertEq(coordinator.feeAt(callbackGasLimit, numWords, baseFee), expected, "fee");
     }
@@ -25,6 +25,14 @@ contract FeeTest is CoordinatorTest {
         vm.fee(baseFee);
         uint256 expected = coordinator.feeAt(callbackGasLimit, numWords, baseFee);
         assertEq(coordinator.fee(callbackGasLimit, numWords), expected, "fee");
+    }
+
+    function testFuzz_feeAt_revertsWhen_theBaseFeeIsAbsurd(uint256 baseFee) public {
+        baseFee = bound(baseFee, uint256(type(uint128).max) + 1, type(uint256).max);
+        vm.expectRevert(
+            abi.encodeWithSelector(IQuantumCoordinator.FeeOutOfBounds.selector, baseFee, type(uint128).max)
+        );
+        coordinator.feeAt(CALLBACK_GAS, 1, baseFee);
     }
 
     function testFuzz_request_takesExactlyTheFee(uint16 numWords, uint64 baseFee) public {
@@ -53,12 +61,12 @@ contract FeeTest is CoordinatorTest {
     function test_setFee_takesBounds() public {
         vm.recordLogs();
         vm.prank(OPERATOR);
-        coordinator.setFee(MAX_FLAT_FEE, MAX_MARGIN);
+        coordinator.setFee(MAX_FLAT_FEE_GWEI, MAX_MARGIN);
         Vm.Log memory log = vm.getRecordedLogs()[0];
         assertEq(coordinator.feeAt(0, 0, 0), MAX_FLAT_FEE, "flat fee");
-        assertEq(coordinator.feeAt(0, 0, 1 gwei), MAX_FLAT_FEE + 95_000 gwei * 3, "fee with the gas");
+        assertEq(coordinator.feeAt(0, 0, 1 gwei), MAX_FLAT_FEE + 81_000 gwei * 3, "fee with the gas");
         assertEq(log.topics[0], IQuantumCoordinator.FeeChanged.selector, "event");
-        assertEq(keccak256(log.data), keccak256(abi.encode(MAX_FLAT_FEE, MAX_MARGIN)), "parameters");
+        assertEq(keccak256(log.data), keccak256(abi.encode(MAX_FLAT_FEE_GWEI, MAX_MARGIN)), "parameters");
         vm.prank(OPERATOR);
         coordinator.setFee(0, 0);
         assertEq(coordinator.feeAt(CALLBACK_GAS, 500, 1 gwei), 0, "no fee");
@@ -67,11 +75,11 @@ contract FeeTest is CoordinatorTest {
     function test_setFee_revertsWhen_flatFeeIsOutOfBounds() public {
         vm.expectRevert(
             abi.encodeWithSelector(
-                IQuantumCoordinator.FeeOutOfBounds.selector, MAX_FLAT_FEE + 1, MAX_FLAT_FEE
+                IQuantumCoordinator.FeeOutOfBounds.selector, MAX_FLAT_FEE_GWEI + 1, MAX_FLAT_FEE_GWEI
             )
         );
         vm.prank(OPERATOR);
-        coordinator.setFee(MAX_FLAT_FEE + 1, 0);
+        coordinator.setFee(MAX_FLAT_FEE_GWEI + 1, 0);
     }
 
     function test_setFee_revertsWhen_marginIsOutOfBounds() public {
@@ -92,7 +100,7 @@ contract FeeTest is CoordinatorTest {
     function test_setFee_leavesSeedsAndPendingRequestsAlone() public {
         Request memory request = _request(ALICE);
         vm.prank(OPERATOR);
-        coordinator.setFee(MAX_FLAT_FEE, MAX_MARGIN);
+        coordinator.setFee(MAX_FLAT_FEE_GWEI, MAX_MARGIN);
         (uint64 next, uint64 committed) = coordinator.seeds();
         assertEq(next, 1, "next");
         assertEq(committed, 512, "committed");
@@ -107,6 +115,7 @@ contract FeeTest is CoordinatorTest {
         _mine(1);
         _fulfill(request);
         uint256 fee = request.terms.fee();
+        assertEq(_earned(), fee, "earned");
         vm.recordLogs();
         vm.prank(OWNER);
         coordinator.withdraw(payable(BOB), fee - 1);
@@ -128,11 +137,14 @@ contract FeeTest is CoordinatorTest {
         _expectInsufficientEarnings(1, 0);
         _mine(1);
         _fulfill(fulfilled);
+        _collectAll();
         _expectInsufficientEarnings(fulfilled.terms.fee() + 1, fulfilled.terms.fee());
         _mine(WINDOW);
+        _collectAll();
         _expectInsufficientEarnings(fulfilled.terms.fee() + 1, fulfilled.terms.fee());
         vm.prank(ALICE);
         coordinator.cancel(cancelled, payable(ALICE));
+        _collectAll();
         _expectInsufficientEarnings(fulfilled.terms.fee() + 1, fulfilled.terms.fee());
         vm.prank(OWNER);
         coordinator.withdraw(payable(OWNER), fulfilled.terms.fee());
@@ -143,6 +155,7 @@ contract FeeTest is CoordinatorTest {
         Request memory request = _request(ALICE);
         _mine(1);
         _fulfill(request);
+        _collectAll();
         RevertingConsumer receiver = new RevertingConsumer();
         vm.expectRevert(abi.encodeWithSelector(RevertingConsumer.Refused.selector, "no ether"));
         vm.prank(OWNER);
@@ -155,6 +168,10 @@ contract FeeTest is CoordinatorTest {
         vm.expectRevert(abi.encodeWithSelector(Ownable.OwnableUnauthorizedAccount.selector, caller));
         vm.prank(caller);
         coordinator.withdraw(payable(caller), 0);
+    }
+
+    function _collectAll() private {
+        coordinator.collect(0, uint64(coordinator.slotCount()));
     }
 
     function _expectInsufficientEarnings(uint256 amount, uint256 earned) private {

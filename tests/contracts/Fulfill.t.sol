@@ -27,7 +27,7 @@ contract FulfillTest is CoordinatorTest {
         assertEq(logs.length, 1, "events");
         assertEq(logs[0].topics[0], IQuantumCoordinator.RandomnessFulfilled.selector, "event");
         assertEq(logs[0].topics[1], _idOf(request), "id");
-        assertEq(keccak256(logs[0].data), keccak256(abi.encode(0, _seed(0), true)), "index, seed, success");
+        assertEq(keccak256(logs[0].data), keccak256(abi.encode(_seed(0), true)), "seed, success");
         assertEq(_consumer.caller(), address(coordinator), "caller");
         assertEq(_earned(), request.terms.fee(), "earned");
         _assertServedOnce(request);
@@ -70,7 +70,7 @@ contract FulfillTest is CoordinatorTest {
         Request[] memory all = _requests(address(_consumer), count);
         _mine(1);
         Request[] memory served = _without(all, gaps);
-        _fulfillRun(first, count, gaps, served);
+        _fulfill(served);
         for (uint256 k; k < count; ++k) {
             if (gaps >> k & 1 == 0) _assertServedOnce(all[k]);
             else _assertNotServed(all[k]);
@@ -88,25 +88,21 @@ contract FulfillTest is CoordinatorTest {
         _assertCounts(256, 0);
     }
 
-    function test_fulfill_servesOneAmong255Gaps() public {
-        _discardTo(200);
-        Request memory request = _request(address(_consumer));
+    function test_fulfill_servesBothEndsOfABatch() public {
+        Request[] memory requests = new Request[](2);
+        requests[0] = _request(address(_consumer));
+        _discardTo(255);
+        requests[1] = _request(address(_consumer));
         _mine(1);
-        _fulfillRun(0, 256, type(uint256).max ^ 1 << 200, _one(request));
-        _assertServedOnce(request);
-    }
-
-    function test_fulfill_ignoresGapsBeyondTheRun() public {
-        Request memory request = _request(address(_consumer));
-        _mine(1);
-        _fulfillRun(0, 1, type(uint256).max - 1, _one(request));
-        _assertServedOnce(request);
+        _fulfill(requests);
+        _assertServedOnce(requests[0]);
+        _assertServedOnce(requests[1]);
     }
 
     function testFuzz_fulfill_isPermissionless(address caller) public {
         Request memory request = _request(address(_consumer));
         _mine(1);
-        bytes memory payload = _fulfillCall(0, 1, 0, _one(request));
+        bytes memory payload = _fulfillCall(_one(request));
         vm.prank(caller);
         (bool success,) = address(coordinator).call(payload);
         assertEq(success, true, "success");
@@ -146,7 +142,7 @@ contract FulfillTest is CoordinatorTest {
         Request[] memory twice = new Request[](2);
         (twice[0], twice[1]) = (request, request);
         vm.expectRevert(abi.encodeWithSelector(IQuantumCoordinator.UnexpectedIndex.selector, 0, 1));
-        _fulfillRun(0, 2, 0, twice);
+        coordinator.fulfill(_fulfillmentsOf(twice), _siblingsOf(_one(request)));
         _assertNotServed(request);
     }
 

@@ -8,8 +8,6 @@ import {CoordinatorTest} from "./support/CoordinatorTest.sol";
 
 /// @notice What proves a seed and what does not.
 contract ProofTest is CoordinatorTest {
-    uint256 private constant OUT_OF_BOUNDS = 0x32;
-
     Request[] private _pending;
 
     /// @dev Four pending requests at the indices 3 to 6.
@@ -32,13 +30,13 @@ contract ProofTest is CoordinatorTest {
         which %= 4;
         vm.assume(items[which].seed != seed);
         items[which].seed = seed;
-        _expectInvalidProof(3, 0, items, new bytes32[](0), _proofOf(3, 4));
+        _expectInvalidProof(items, _proofOf(3, 4));
     }
 
     function test_fulfill_revertsWhen_aLeafIsOfferedAsSeed() public {
         Fulfillment[] memory items = _fulfillmentsOf(_pending);
         items[1].seed = _leafOf(address(coordinator), 4, _seed(4));
-        _expectInvalidProof(3, 0, items, new bytes32[](0), _proofOf(3, 4));
+        _expectInvalidProof(items, _proofOf(3, 4));
     }
 
     function test_fulfill_revertsWhen_aNodeIsOfferedAsSeed() public {
@@ -47,22 +45,34 @@ contract ProofTest is CoordinatorTest {
         bytes32[] memory proof = new bytes32[](1);
         proof[0] = _node(address(coordinator), 0, 3);
         vm.expectRevert();
-        coordinator.fulfill(3, 0, items, new bytes32[](0), proof);
+        coordinator.fulfill(items, proof);
     }
 
-    function test_fulfill_revertsWhen_aGapsLeafIsAnother() public {
-        Fulfillment[] memory items = _fulfillmentsOf(_two());
-        bytes32[] memory leaves = _gapLeaves(address(coordinator), 3, 3, 2);
-        leaves[0] = _leafOf(address(coordinator), 4, keccak256("another"));
-        _expectInvalidProof(3, 2, items, leaves, _proofOf(3, 3));
-        leaves[0] = _seed(4);
-        _expectInvalidProof(3, 2, items, leaves, _proofOf(3, 3));
+    function testFuzz_fulfill_revertsWhen_theLeafBetweenIsAnother(bytes32 leaf) public {
+        bytes32[] memory siblings = _siblingsOf(_two());
+        assertEq(siblings[0], _leafOf(address(coordinator), 4, _seed(4)), "the leaf between");
+        vm.assume(siblings[0] != leaf);
+        siblings[0] = leaf;
+        _expectInvalidProof(_fulfillmentsOf(_two()), siblings);
+    }
+
+    function test_fulfill_revertsWhen_theSeedBetweenIsGivenForItsLeaf() public {
+        bytes32[] memory siblings = _siblingsOf(_two());
+        siblings[0] = _seed(4);
+        _expectInvalidProof(_fulfillmentsOf(_two()), siblings);
+    }
+
+    /// @dev What is given as a hash is never served, even if a pending request stands there.
+    function test_fulfill_servesNothingThatIsGivenAsASibling() public {
+        _fulfill(_two());
+        _assertStatus(_pending[1], IQuantumCoordinator.Status.Pending);
+        _assertCounts(2, 0);
     }
 
     function testFuzz_fulfill_revertsWhen_theProofIsOfAnotherPlace(uint8 position) public {
         vm.assume(position != 3);
         Fulfillment[] memory items = _fulfillmentsOf(_one(_pending[0]));
-        _expectInvalidProof(3, 0, items, new bytes32[](0), _proofOf(position, 1));
+        _expectInvalidProof(items, _proofOf(position, 1));
     }
 
     function testFuzz_fulfill_revertsWhen_aProofElementIsAnother(uint8 which, bytes32 element) public {
@@ -70,12 +80,12 @@ contract ProofTest is CoordinatorTest {
         which %= uint8(proof.length);
         vm.assume(proof[which] != element);
         proof[which] = element;
-        _expectInvalidProof(3, 0, _fulfillmentsOf(_pending), new bytes32[](0), proof);
+        _expectInvalidProof(_fulfillmentsOf(_pending), proof);
     }
 
     function test_fulfill_revertsWhen_theProofIsOfAnotherBatch() public {
         bytes32[] memory proof = _proof(address(coordinator), 256 + 3, 4);
-        _expectInvalidProof(3, 0, _fulfillmentsOf(_pending), new bytes32[](0), proof);
+        _expectInvalidProof(_fulfillmentsOf(_pending), proof);
     }
 
     function test_fulfill_revertsWhen_theProofIsOfAnotherCoordinator() public {
@@ -83,8 +93,8 @@ contract ProofTest is CoordinatorTest {
         _setUpCoordinator(_config());
         assertEq(first == address(coordinator), false, "same coordinator");
         vm.expectRevert(abi.encodeWithSelector(IQuantumCoordinator.InvalidProof.selector));
-        coordinator.fulfill(3, 0, _fulfillmentsOf(_pending), new bytes32[](0), _proof(first, 3, 4));
-        coordinator.fulfill(3, 0, _fulfillmentsOf(_pending), new bytes32[](0), _proofOf(3, 4));
+        coordinator.fulfill(_fulfillmentsOf(_pending), _proof(first, 3, 4));
+        coordinator.fulfill(_fulfillmentsOf(_pending), _proofOf(3, 4));
         _assertCounts(0, 0);
     }
 
@@ -98,7 +108,7 @@ contract ProofTest is CoordinatorTest {
         _discardTo(3);
         Request memory request = _request(ALICE);
         _mine(1);
-        _expectInvalidProof(3, 0, _fulfillmentsOf(_one(request)), new bytes32[](0), _proof(first, 3, 1));
+        _expectInvalidProof(_fulfillmentsOf(_one(request)), _proof(first, 3, 1));
     }
 
     function test_fulfill_revertsWhen_theBatchIsNotCommitted() public {
@@ -106,17 +116,28 @@ contract ProofTest is CoordinatorTest {
         request.terms = _withIndex(request, 515);
         _plant(address(coordinator), 2);
         bytes32[] memory proof = _proof(address(coordinator), 515, 1);
-        _expectInvalidProof(515, 0, _fulfillmentsOf(_one(request)), new bytes32[](0), proof);
+        _expectInvalidProof(_fulfillmentsOf(_one(request)), proof);
     }
 
-    function test_fulfill_revertsWhen_aProofElementIsMissing() public {
-        bytes32[] memory whole = _proofOf(3, 4);
-        bytes32[] memory proof = new bytes32[](whole.length - 1);
-        for (uint256 k; k < proof.length; ++k) {
-            proof[k] = whole[k];
+    function testFuzz_fulfill_revertsWhen_aSiblingIsMissing(uint8 missing, bool gap) public {
+        Request[] memory requests = gap ? _two() : _pendingRequests();
+        bytes32[] memory whole = _siblingsOf(requests);
+        bytes32[] memory siblings = new bytes32[](whole.length - bound(missing, 1, whole.length));
+        for (uint256 k; k < siblings.length; ++k) {
+            siblings[k] = whole[k];
         }
-        vm.expectRevert(abi.encodeWithSignature("Panic(uint256)", OUT_OF_BOUNDS));
-        coordinator.fulfill(3, 0, _fulfillmentsOf(_pending), new bytes32[](0), proof);
+        _expectInvalidProof(_fulfillmentsOf(requests), siblings);
+    }
+
+    /// @dev Calldata behind the array does not stand in for what the array lacks.
+    function test_fulfill_revertsWhen_aSiblingStandsBehindTheArray() public {
+        bytes memory payload = _fulfillCall(_pendingRequests());
+        uint256 siblings = _siblingsOf(_pendingRequests()).length;
+        uint256 length = payload.length - 32 * (siblings + 1);
+        payload[length + 31] = bytes1(uint8(siblings - 1));
+        (bool success, bytes memory answer) = address(coordinator).call(payload);
+        assertEq(success, false, "success");
+        assertEq(bytes32(answer), bytes32(IQuantumCoordinator.InvalidProof.selector), "reason");
     }
 
     function testFuzz_fulfill_revertsWhen_aProofElementIsSurplus(bytes32 element) public {
@@ -126,53 +147,52 @@ contract ProofTest is CoordinatorTest {
             proof[k] = whole[k];
         }
         proof[whole.length] = element;
-        _expectInvalidProof(3, 0, _fulfillmentsOf(_pending), new bytes32[](0), proof);
+        _expectInvalidProof(_fulfillmentsOf(_pending), proof);
     }
 
     function test_fulfill_revertsWhen_theRunIsEmpty() public {
-        vm.expectRevert(abi.encodeWithSelector(IQuantumCoordinator.InvalidRun.selector, 3, 0));
-        coordinator.fulfill(3, 0, new Fulfillment[](0), new bytes32[](0), new bytes32[](0));
-    }
-
-    function test_fulfill_revertsWhen_theRunIsAllGaps() public {
-        bytes32[] memory leaves = _gapLeaves(address(coordinator), 3, 2, 3);
-        vm.expectRevert(abi.encodeWithSelector(IQuantumCoordinator.InvalidRun.selector, 3, 2));
-        coordinator.fulfill(3, 3, new Fulfillment[](0), leaves, _proofOf(3, 2));
+        vm.expectRevert(abi.encodeWithSelector(IQuantumCoordinator.InvalidRun.selector, 0, 0));
+        coordinator.fulfill(new Fulfillment[](0), _proofOf(3, 1));
     }
 
     function test_fulfill_revertsWhen_theRunCrossesABatch() public {
         _discardTo(254);
         Request[] memory requests = _requests(ALICE, 3);
         _mine(1);
-        bytes32[] memory proof = _proofOf(254, 2);
-        vm.expectRevert(abi.encodeWithSelector(IQuantumCoordinator.InvalidRun.selector, 254, 3));
-        coordinator.fulfill(254, 0, _fulfillmentsOf(requests), new bytes32[](0), proof);
+        vm.expectRevert(abi.encodeWithSelector(IQuantumCoordinator.InvalidRun.selector, 254, 256));
+        coordinator.fulfill(_fulfillmentsOf(requests), _proofOf(254, 2));
         _fulfill(requests[2]);
         _assertCounts(1, 0);
     }
 
-    function test_fulfill_revertsWhen_anIndexIsAnother() public {
+    function test_fulfill_revertsWhen_theOrderIsAnother() public {
         Request[] memory requests = _two();
-        vm.expectRevert(abi.encodeWithSelector(IQuantumCoordinator.UnexpectedIndex.selector, 5, 4));
-        coordinator.fulfill(3, 0, _fulfillmentsOf(requests), new bytes32[](0), _proofOf(3, 2));
         (requests[0], requests[1]) = (requests[1], requests[0]);
-        vm.expectRevert(abi.encodeWithSelector(IQuantumCoordinator.UnexpectedIndex.selector, 5, 3));
-        coordinator.fulfill(3, 2, _fulfillmentsOf(requests), new bytes32[](1), _proofOf(3, 3));
+        vm.expectRevert(abi.encodeWithSelector(IQuantumCoordinator.InvalidRun.selector, 5, 3));
+        coordinator.fulfill(_fulfillmentsOf(requests), _proofOf(3, 3));
+        requests = _pendingRequests();
+        (requests[1], requests[2]) = (requests[2], requests[1]);
+        vm.expectRevert(abi.encodeWithSelector(IQuantumCoordinator.UnexpectedIndex.selector, 4, 6));
+        coordinator.fulfill(_fulfillmentsOf(requests), new bytes32[](20));
     }
 
-    function test_fulfill_revertsWhen_gapsAndLeavesDisagree() public {
-        Fulfillment[] memory items = _fulfillmentsOf(_two());
-        vm.expectRevert(abi.encodeWithSignature("Panic(uint256)", OUT_OF_BOUNDS));
-        coordinator.fulfill(3, 6, items, new bytes32[](1), _proofOf(3, 3));
-        items[1] = _fulfillmentsOf(_one(_pending[1]))[0];
-        vm.expectRevert(abi.encodeWithSignature("Panic(uint256)", OUT_OF_BOUNDS));
-        coordinator.fulfill(3, 0, items, new bytes32[](1), _proofOf(3, 3));
-    }
-
-    function testFuzz_fulfill_revertsWhen_theRunIsOutOfThisWorld(uint256 first) public {
-        vm.assume(first != 3);
+    function testFuzz_fulfill_revertsWhen_anIndexLiesBeyondTheLast(uint64 index) public {
+        Request[] memory requests = _pendingRequests();
+        requests[1].terms = _withIndex(requests[1], bound(index, 7, type(uint64).max));
         vm.expectRevert();
-        coordinator.fulfill(first, 0, _fulfillmentsOf(_one(_pending[0])), new bytes32[](0), _proofOf(3, 1));
+        coordinator.fulfill(_fulfillmentsOf(requests), _proofOf(3, 4));
+    }
+
+    function testFuzz_fulfill_revertsWhen_theIndexIsOutOfThisWorld(uint64 index) public {
+        vm.assume(index != 3);
+        Request memory request = _pending[0];
+        request.terms = _withIndex(request, index);
+        vm.expectRevert(abi.encodeWithSelector(IQuantumCoordinator.InvalidProof.selector));
+        coordinator.fulfill(_fulfillmentsOf(_one(request)), _proofOf(3, 1));
+    }
+
+    function _pendingRequests() private view returns (Request[] memory) {
+        return _pending;
     }
 
     /// @dev The requests at 3 and 5.
@@ -189,15 +209,9 @@ contract ProofTest is CoordinatorTest {
         return Terms.wrap(Terms.unwrap(request.terms) >> 64 << 64 | index);
     }
 
-    function _expectInvalidProof(
-        uint256 first,
-        uint256 gaps,
-        Fulfillment[] memory items,
-        bytes32[] memory leaves,
-        bytes32[] memory proof
-    ) private {
+    function _expectInvalidProof(Fulfillment[] memory items, bytes32[] memory siblings) private {
         vm.expectRevert(abi.encodeWithSelector(IQuantumCoordinator.InvalidProof.selector));
-        coordinator.fulfill(first, gaps, items, leaves, proof);
+        coordinator.fulfill(items, siblings);
         _assertCounts(0, 0);
     }
 }

@@ -22,7 +22,7 @@ contract ReentrancyTest is CoordinatorTest {
         requests[1] = _request(address(_consumer), MAX_CALLBACK_GAS, 1, 1, 0);
         requests[2] = _request(address(_bystander));
         _mine(1);
-        _consumer.arm(address(coordinator), _fulfillCall(0, 3, 0, requests), 0);
+        _consumer.arm(address(coordinator), _fulfillCall(requests), 0);
         _fulfill(requests);
         _assertAttempted(true);
         assertEq(_consumer.calls(), 1, "calls");

@@ -5,6 +5,7 @@ import {QuantumCoordinator} from "../../contracts/QuantumCoordinator.sol";
 import {IQuantumCoordinator, Request} from "../../contracts/interfaces/IQuantumCoordinator.sol";
 import {RecordingConsumer} from "./support/Consumers.sol";
 import {CoordinatorTest} from "./support/CoordinatorTest.sol";
+import {Vm} from "./support/Vm.sol";
 
 /// @notice More pending requests than the ring has slots.
 contract RingTest is CoordinatorTest {
@@ -129,6 +130,71 @@ contract RingTest is CoordinatorTest {
         _assertCounts(fulfilled, cancelled);
         assertEq(_consumer.calls(), fulfilled, "calls");
         assertEq(_earned(), address(coordinator).balance, "nothing but earnings is left");
+    }
+
+    function test_collect_takesWhatSettledRequestsEarned() public {
+        Request[] memory requests = _requests(address(_consumer), 2);
+        _mine(1);
+        _fulfill(requests);
+        uint256 sum = requests[0].terms.fee() + requests[1].terms.fee();
+        assertEq(coordinator.earned(), 0, "earned before");
+        vm.recordLogs();
+        vm.prank(BOB);
+        assertEq(coordinator.collect(0, 2), sum, "collected");
+        Vm.Log[] memory logs = vm.getRecordedLogs();
+        assertEq(logs.length, 1, "events");
+        assertEq(logs[0].topics[0], IQuantumCoordinator.EarningsCollected.selector, "event");
+        assertEq(abi.decode(logs[0].data, (uint256)), sum, "amount");
+        assertEq(coordinator.earned(), sum, "earned");
+        assertEq(coordinator.collect(0, 2), 0, "collected twice");
+        assertEq(BOB.balance, 0, "balance of who collects");
+    }
+
+    function test_collect_takesNothingElse() public {
+        Request[] memory requests = _requests(address(_consumer), 2);
+        assertEq(coordinator.collect(0, 3), 0, "of pending requests, and of no slot");
+        _mine(WINDOW + 1);
+        _cancel(requests[0]);
+        assertEq(coordinator.collect(0, 3), 0, "of a refunded request");
+        _assertStatus(requests[1], IQuantumCoordinator.Status.Pending);
+        _cancel(requests[1]);
+        assertEq(coordinator.earned(), 0, "earned");
+        _request(address(_consumer));
+        assertEq(coordinator.earned(), 0, "earned by who took the slot of a refunded request");
+    }
+
+    function test_collect_takesAPart() public {
+        Request[] memory requests = _requests(address(_consumer), 2);
+        _mine(1);
+        _fulfill(requests);
+        assertEq(coordinator.collect(1, 1), requests[1].terms.fee(), "of the second");
+        assertEq(coordinator.collect(1, 1), 0, "of the second again");
+        assertEq(coordinator.collect(0, 1), requests[0].terms.fee(), "of the first");
+    }
+
+    function testFuzz_request_collectsWhatItsSlotEarned(uint64 tip) public {
+        uint256 value = coordinator.fee(CALLBACK_GAS, 1) + tip;
+        vm.deal(address(_consumer), value);
+        vm.recordLogs();
+        vm.prank(address(_consumer));
+        coordinator.requestRandomness{value: value}(CALLBACK_GAS, 1, 1, 0);
+        Request memory request = _requestIn(vm.getRecordedLogs()[0]);
+        _mine(1);
+        _fulfill(request);
+        _request(address(_consumer)); // takes the other slot
+        assertEq(coordinator.earned(), 0, "earned");
+        _request(address(_consumer)); // takes this one
+        assertEq(coordinator.earned(), value, "earned");
+        assertEq(coordinator.collect(0, 2), 0, "collected");
+    }
+
+    /// @dev What has no slot is earned at once.
+    function test_fulfill_earnsOfOverflowAtOnce() public {
+        Request[] memory requests = _requests(address(_consumer), 3);
+        _mine(1);
+        _fulfill(requests[2]);
+        assertEq(coordinator.earned(), requests[2].terms.fee(), "earned");
+        assertEq(coordinator.collect(0, 2), 0, "collected");
     }
 
     /// @dev Fulfills a request or, when it is too old, cancels it.

@@ -65,7 +65,7 @@ async def _fulfill_as_stranger(bench: Bench, request: RandomnessRequest) -> None
         batch = await batches.get(connection, service.chain_id, service.contract, 0)
     assert batch is not None
     proof = merkle.proof(batch.leaves, request.seed_index, 1)
-    data = service.protocol.encode_fulfill([Reveal(request=request, seed=seed)], [], proof)
+    data = service.protocol.encode_fulfill([Reveal(request=request, seed=seed)], proof)
     player = bench.devnet.player()
     sent = await send_transaction(bench.devnet.reader, player, to=service.contract, data=data)
     await bench.mined(sent)

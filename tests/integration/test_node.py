@@ -349,4 +349,4 @@ def _calldata(
     protocol: CoordinatorProtocol, request: RandomnessRequest, seed: bytes, leaves: Sequence[bytes]
 ) -> bytes:
     proof = merkle.proof(leaves, request.seed_index % 256, 1)
-    return protocol.encode_fulfill([Reveal(request=request, seed=seed)], [], proof)
+    return protocol.encode_fulfill([Reveal(request=request, seed=seed)], proof)

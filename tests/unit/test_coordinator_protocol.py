@@ -142,8 +142,8 @@ def test_call_decodes_by_the_artifact(
         (PROTOCOL.SEEDS, "seeds", ["uint64", "uint64"]),
         (PROTOCOL.WINDOW, "window", ["uint256"]),
         (PROTOCOL.OPERATOR, "operator", ["address"]),
-        (PROTOCOL.MAX_CALLBACK_GAS, "maxCallbackGas", ["uint256"]),
-        (PROTOCOL.DEPLOYMENT_BLOCK, "deploymentBlock", ["uint256"]),
+        (PROTOCOL.CALLBACK_GAS_LIMIT_MAX, "callbackGasLimitMax", ["uint256"]),
+        (PROTOCOL.DEPLOYED_AT, "deployedAt", ["uint256"]),
     ],
 )
 def test_view_is_that_of_the_artifact(used: bytes, function: str, outputs: list[str]) -> None:
@@ -237,12 +237,11 @@ def test_log_in_another_block_than_its_terms_is_refused() -> None:
         PROTOCOL.decode(replace(log, block_number=101))
 
 
-@given(words32, st.integers(0, 2**64 - 1), words32, st.booleans())
-def test_fulfillment_is_decoded(id_: bytes, index: int, seed: bytes, success: bool) -> None:  # noqa: FBT001 - drawn
-    log = event_log("RandomnessFulfilled", id_, index, seed, success)
+@given(words32, words32, st.booleans())
+def test_fulfillment_is_decoded(id_: bytes, seed: bytes, success: bool) -> None:  # noqa: FBT001 - drawn
+    log = event_log("RandomnessFulfilled", id_, seed, success)
     assert PROTOCOL.decode(log) == Outcome(
         request_id=id_,
-        seed_index=index,
         callback_succeeded=success,
         transaction_hash=log.transaction_hash,
         block_number=log.block_number,
@@ -293,29 +292,18 @@ runs = st.integers(0, 10).flatmap(
 
 
 @given(runs, st.lists(words32, max_size=16))
-def test_fulfill_gives_back_items_gaps_leaves_and_proof(
-    indices: list[int], proof: list[bytes]
-) -> None:
+def test_fulfill_gives_back_items_and_siblings(indices: list[int], siblings: list[bytes]) -> None:
     reveals = [Reveal(request=make_request(index), seed=make_seed(index)) for index in indices]
-    skipped = [index for index in range(indices[0], indices[-1]) if index not in indices]
-    leaves = [hash32("leaf", index) for index in skipped]
-    call = PROTOCOL.encode_fulfill(reveals, leaves, proof)
+    call = PROTOCOL.encode_fulfill(reveals, siblings)
     assert call[:4] == selector("fulfill")
-    first, gaps, items, sent_leaves, sent_proof = decode(
-        types_of(entry_of("function", "fulfill")["inputs"]), call[4:]
-    )
-    assert first == indices[0]
-    assert [index for index in range(first, first + BATCH) if gaps >> (index - first) & 1] == (
-        skipped
-    )
-    assert gaps < 1 << BATCH
+    items, sent = decode(types_of(entry_of("function", "fulfill")["inputs"]), call[4:])
     assert [(item[0][1], item[1]) for item in items] == [
         (pack_terms(reveal.request), reveal.seed) for reveal in reveals
     ]
     assert {(item[0][0], item[0][2]) for item in items} == {
         (reveals[0].request.requester.lower(), reveals[0].request.user_seed)
     }
-    assert (list(sent_leaves), list(sent_proof)) == (leaves, proof)
+    assert list(sent) == siblings
 
 
 def test_seed_is_not_in_the_representation_of_a_reveal() -> None:

@@ -132,8 +132,8 @@ contract MinimalConsumer is IRandomnessConsumer {
         FRESH = fresh;
     }
 
-    function ask(uint32 callbackGasLimit) external payable {
-        IQuantumCoordinator(COORDINATOR).requestRandomness{value: msg.value}(callbackGasLimit, 1, 1, 0);
+    function ask() external payable {
+        IQuantumCoordinator(COORDINATOR).requestRandomness{value: msg.value}(100_000, 1, 1, 0);
     }
 
     function rawFulfillRandomness(bytes32 requestId, uint256[] calldata words) external {

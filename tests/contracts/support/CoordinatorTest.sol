@@ -22,8 +22,10 @@ abstract contract CoordinatorTest is Test, Seeds {
     uint32 internal constant CALLBACK_GAS = 200_000;
     uint32 internal constant MAX_CALLBACK_GAS = 2_500_000;
     uint16 internal constant WINDOW = 256;
-    uint112 internal constant FLAT_FEE = 0.001 ether;
-    uint112 internal constant MAX_FLAT_FEE = 1 ether;
+    uint48 internal constant FLAT_FEE_GWEI = 1_000_000;
+    uint48 internal constant MAX_FLAT_FEE_GWEI = 1_000_000_000;
+    uint256 internal constant FLAT_FEE = uint256(FLAT_FEE_GWEI) * 1 gwei;
+    uint256 internal constant MAX_FLAT_FEE = uint256(MAX_FLAT_FEE_GWEI) * 1 gwei;
     uint16 internal constant MARGIN = 12_000;
     uint16 internal constant MAX_MARGIN = 30_000;
 
@@ -31,6 +33,9 @@ abstract contract CoordinatorTest is Test, Seeds {
 
     /// @dev The current block. The compiler may read `block.number` once and keep it over a cheatcode.
     uint256 internal height = 1;
+
+    /// @dev Every request that a log has told, by coordinator.
+    mapping(QuantumCoordinator => Request[]) private _made;
 
     function setUp() public virtual {
         _rollTo(20_000);
@@ -44,9 +49,9 @@ abstract contract CoordinatorTest is Test, Seeds {
             operator: OPERATOR,
             window: WINDOW,
             ringSize: 8,
-            maxCallbackGas: MAX_CALLBACK_GAS,
-            flatFee: FLAT_FEE,
-            maxFlatFee: MAX_FLAT_FEE,
+            callbackGasLimitMax: MAX_CALLBACK_GAS,
+            flatFeeGwei: FLAT_FEE_GWEI,
+            maxFlatFeeGwei: MAX_FLAT_FEE_GWEI,
             gasMarginBps: MARGIN,
             maxGasMarginBps: MAX_MARGIN
         });
@@ -106,10 +111,11 @@ abstract contract CoordinatorTest is Test, Seeds {
     }
 
     /// @dev The request that a log tells, as anybody can read it.
-    function _requestIn(Vm.Log memory log) internal pure returns (Request memory) {
+    function _requestIn(Vm.Log memory log) internal returns (Request memory request) {
         assertEq(log.topics[0], IQuantumCoordinator.RandomnessRequested.selector, "event");
         (uint256 terms, bytes32 userSeed) = abi.decode(log.data, (uint256, bytes32));
-        return Request(address(uint160(uint256(log.topics[2]))), Terms.wrap(terms), userSeed);
+        request = Request(address(uint160(uint256(log.topics[2]))), Terms.wrap(terms), userSeed);
+        _made[coordinator].push(request);
     }
 
     function _idOf(Request memory request) internal view returns (bytes32) {
@@ -136,36 +142,21 @@ abstract contract CoordinatorTest is Test, Seeds {
         requests[0] = request;
     }
 
-    /// @dev The call that serves `requests` at the places of the run that `gaps` leaves free.
-    function _fulfillCall(uint256 first, uint256 length, uint256 gaps, Request[] memory requests)
-        internal
-        view
-        returns (bytes memory)
-    {
-        return abi.encodeCall(
-            IQuantumCoordinator.fulfill,
-            (
-                first,
-                gaps,
-                _fulfillmentsOf(requests),
-                _gapLeaves(address(coordinator), first, length, gaps),
-                _proof(address(coordinator), first, length)
-            )
-        );
+    /// @dev The leaves between requests, then their proof.
+    function _siblingsOf(Request[] memory requests) internal view returns (bytes32[] memory) {
+        uint256[] memory indices = new uint256[](requests.length);
+        for (uint256 k; k < requests.length; ++k) {
+            indices[k] = requests[k].terms.index();
+        }
+        return _siblings(address(coordinator), indices);
     }
 
-    function _fulfillRun(uint256 first, uint256 length, uint256 gaps, Request[] memory requests) internal {
-        coordinator.fulfill(
-            first,
-            gaps,
-            _fulfillmentsOf(requests),
-            _gapLeaves(address(coordinator), first, length, gaps),
-            _proof(address(coordinator), first, length)
-        );
+    function _fulfillCall(Request[] memory requests) internal view returns (bytes memory) {
+        return abi.encodeCall(IQuantumCoordinator.fulfill, (_fulfillmentsOf(requests), _siblingsOf(requests)));
     }
 
     function _fulfill(Request[] memory requests) internal {
-        _fulfillRun(requests[0].terms.index(), requests.length, 0, requests);
+        coordinator.fulfill(_fulfillmentsOf(requests), _siblingsOf(requests));
     }
 
     function _fulfill(Request memory request) internal {
@@ -189,14 +180,21 @@ abstract contract CoordinatorTest is Test, Seeds {
         return keccak256(words);
     }
 
-    function _earned() internal view returns (uint256 earned) {
-        (earned,,) = coordinator.ledger();
+    /// @dev What was earned and not withdrawn, with what still lies in the slots.
+    function _earned() internal returns (uint256) {
+        coordinator.collect(0, uint64(coordinator.slotCount()));
+        return coordinator.earned();
     }
 
+    /// @dev How many of the requests that were made are settled, by words and by refund.
     function _assertCounts(uint256 fulfilled, uint256 cancelled) internal view {
-        (, uint64 fulfilled_, uint64 cancelled_) = coordinator.ledger();
-        assertEq(fulfilled_, fulfilled, "fulfilled");
-        assertEq(cancelled_, cancelled, "cancelled");
+        Request[] storage made = _made[coordinator];
+        uint256 settled;
+        for (uint256 k; k < made.length; ++k) {
+            if (_statusOf(made[k]) != uint256(IQuantumCoordinator.Status.Pending)) ++settled;
+        }
+        assertEq(coordinator.cancellations(), cancelled, "cancelled");
+        assertEq(settled, fulfilled + cancelled, "settled");
     }
 
     function _discardTo(uint64 index) internal {

@@ -43,7 +43,7 @@ contract Handler is CoordinatorTest {
         bad = new RevertingConsumer();
         QuantumCoordinator.Config memory config = _config();
         config.window = SHORT_WINDOW;
-        config.ringSize = 3;
+        config.ringSize = 2;
         _setUpCoordinator(config);
     }
 
@@ -97,7 +97,7 @@ contract Handler is CoordinatorTest {
         if (_all.length == 0) return;
         Request memory made = _all[which % _all.length];
         if (other) made.userSeed = keccak256("another");
-        _serve(made.terms.index(), 1, 0, _one(made));
+        _serve(_one(made));
     }
 
     /// @dev A run in one batch, with gaps where `gaps` says so and where no request took the index.
@@ -117,7 +117,7 @@ contract Handler is CoordinatorTest {
         for (uint256 k; k < length; ++k) {
             if (gaps >> k & 1 == 0) requests[served++] = _all[_placeOf[first + k] - 1];
         }
-        _serve(first, length, gaps, requests);
+        _serve(requests);
     }
 
     function cancel(uint256 which, bool other) external {
@@ -174,13 +174,21 @@ contract Handler is CoordinatorTest {
         _expect(success, amount != 0 && next + amount <= committed, "discard");
     }
 
-    function setFee(uint112 flatFee, uint16 margin) external {
+    function setFee(uint48 flatFeeGwei, uint16 margin) external {
         vm.prank(OPERATOR);
-        coordinator.setFee(uint112(bound(flatFee, 0, MAX_FLAT_FEE)), uint16(bound(margin, 0, MAX_MARGIN)));
+        coordinator.setFee(
+            uint48(bound(flatFeeGwei, 0, MAX_FLAT_FEE_GWEI)), uint16(bound(margin, 0, MAX_MARGIN))
+        );
+    }
+
+    function collect(uint64 slot, uint64 amount) external {
+        uint256 before = coordinator.earned();
+        uint256 collected = coordinator.collect(uint64(bound(slot, 0, 2)), uint64(bound(amount, 0, 2)));
+        _expect(coordinator.earned() == before + collected, true, "collect");
     }
 
     function withdraw(uint256 amount, bool all) external {
-        uint256 there = earned - withdrawn;
+        uint256 there = coordinator.earned();
         amount = all ? there : bound(amount, 0, there + 1);
         vm.prank(OWNER);
         (bool success,) =
@@ -189,8 +197,8 @@ contract Handler is CoordinatorTest {
         if (success) withdrawn += amount;
     }
 
-    function _serve(uint256 first, uint256 length, uint256 gaps, Request[] memory requests) private {
-        bytes memory payload = _fulfillCall(first, length, gaps, requests);
+    function _serve(Request[] memory requests) private {
+        bytes memory payload = _fulfillCall(requests);
         for (uint256 k; k < requests.length; ++k) {
             // forge forgets hashes between the acts of a sequence
             uint256 number = requests[k].terms.requestBlock();

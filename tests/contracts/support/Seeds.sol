@@ -58,22 +58,23 @@ abstract contract Seeds {
         }
     }
 
-    /// @dev The leaves of the places of a run that `gaps` marks.
-    function _gapLeaves(address coordinator, uint256 first, uint256 length, uint256 gaps)
+    /// @dev What a fulfillment of these indices lacks: the leaves between them, then their proof.
+    function _siblings(address coordinator, uint256[] memory indices)
         internal
         view
-        returns (bytes32[] memory leaves)
+        returns (bytes32[] memory siblings)
     {
+        uint256 length = indices[indices.length - 1] - indices[0] + 1;
+        bytes32[] memory proof = _proof(coordinator, indices[0], length);
+        siblings = new bytes32[](length - indices.length + proof.length);
         uint256 count;
-        for (uint256 k; k < length; ++k) {
-            count += gaps >> k & 1;
-        }
-        leaves = new bytes32[](count);
-        count = 0;
-        for (uint256 k; k < length; ++k) {
-            if (gaps >> k & 1 == 1) {
-                leaves[count++] = _leafOf(coordinator, first + k, _seed(first + k));
+        for (uint256 k = 1; k < indices.length; ++k) {
+            for (uint256 index = indices[k - 1] + 1; index < indices[k]; ++index) {
+                siblings[count++] = _leafOf(coordinator, index, _seed(index));
             }
+        }
+        for (uint256 k; k < proof.length; ++k) {
+            siblings[count++] = proof[k];
         }
     }
 }
