@@ -344,8 +344,8 @@ contract QuantumCoordinator is IQuantumCoordinator, Ownable2Step {
         if (beacon == 0 && _WINDOW > BLOCKHASH_WINDOW) beacon = _historicalHash(blockNumber);
     }
 
-    /// @dev What a rollup charges for the data of a fulfillment beside its gas, in wei.
-    function _dataFee() internal view virtual returns (uint128) {
+    /// @dev What a rollup charges for a fulfillment that uses so much gas, beside the gas, in wei.
+    function _rollupFee(uint256) internal view virtual returns (uint128) {
         return 0;
     }
 
@@ -449,7 +449,7 @@ contract QuantumCoordinator is IQuantumCoordinator, Ownable2Step {
         emit FeeChanged(flatFeeGwei, gasMarginBps);
     }
 
-    /// @dev Nothing here comes near 256 bits: 34 bits of gas, 128 of price, 16 of margin.
+    /// @dev Nothing here comes near 256 bits: 34 bits of gas, 128 of price, 128 of a rollup's fee, 16 of margin.
     function _fee(Counters counters, uint256 callbackGasLimit, uint256 numWords, uint128 baseFee)
         private
         view
@@ -458,7 +458,8 @@ contract QuantumCoordinator is IQuantumCoordinator, Ownable2Step {
         unchecked {
             uint256 units =
                 GAS_PER_REQUEST + GAS_PER_FAILURE + numWords * GAS_PER_WORD + callbackGasLimit * 64 / 63;
-            return counters.flatFee() + (units * baseFee + _dataFee()) * counters.gasMarginBps() / BPS;
+            uint256 cost = units * baseFee + _rollupFee(units);
+            return counters.flatFee() + cost * counters.gasMarginBps() / BPS;
         }
     }
 

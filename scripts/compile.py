@@ -32,6 +32,7 @@ ARTIFACTS = ROOT / "oracle" / "artifacts"
 # Contract name → its source. The code of an interface is empty; its ABI is what is wanted.
 TARGETS = {
     "QuantumCoordinator": "contracts/QuantumCoordinator.sol",
+    "OpStackCoordinator": "contracts/OpStackCoordinator.sol",
     "DiceRoller": "contracts/examples/DiceRoller.sol",
     "IQuantumCoordinator": "contracts/interfaces/IQuantumCoordinator.sol",
 }

@@ -6,7 +6,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from oracle.errors import ConfigError, EndpointError
+from oracle.errors import ConfigError, EndpointError, RevertedError
+from oracle.evm import keccak
 
 if TYPE_CHECKING:
     from oracle.chain.reader import Web3Reader
@@ -14,6 +15,10 @@ if TYPE_CHECKING:
 # Creation code that returns `block.number` and `blockhash(block.number - 1)`:
 # NUMBER PUSH1 0 MSTORE · PUSH1 1 NUMBER SUB BLOCKHASH PUSH1 32 MSTORE · PUSH1 64 PUSH1 0 RETURN
 _PROBE = bytes.fromhex("43600052600143034060205260406000f3")
+
+# Where rollups of the OP stack tell what they charge beside gas, and how they are asked.
+_GAS_PRICE_ORACLE = "0x420000000000000000000000000000000000000F"
+_ROLLUP_FEES = ("getL1FeeUpperBound(uint256)", "getOperatorFee(uint256)")
 
 
 async def probe_block_hash(reader: Web3Reader) -> None:
@@ -37,3 +42,26 @@ async def probe_block_hash(reader: Web3Reader) -> None:
         "randomness could be "
         "predicted: this chain cannot be served"
     )
+
+
+async def is_op_stack(reader: Web3Reader) -> bool:
+    """
+    Say whether the chain is a rollup of the OP stack, which charges for data beside gas.
+
+    Raises `ConfigError` for one that lacks the upgrades Fjord or Isthmus.
+    """
+    if not await reader.code(_GAS_PRICE_ORACLE):
+        return False
+    for function in _ROLLUP_FEES:
+        try:
+            answer = await reader.call(
+                _GAS_PRICE_ORACLE, keccak(function.encode())[:4] + bytes(32)
+            )
+        except RevertedError:
+            answer = b""
+        if len(answer) != 32:  # noqa: PLR2004 - a word
+            raise ConfigError(
+                f"this rollup of the OP stack does not answer {function}, so its fees are "
+                "unknown: it lacks the upgrades Fjord or Isthmus and cannot be served yet"
+            )
+    return True

@@ -73,12 +73,17 @@ def deploy(  # noqa: PLR0913, PLR0917 - one parameter per option
     """
     Deploy a QuantumCoordinator and print its address.
 
-    A chain whose BLOCKHASH could be predicted is refused. All limits are immutable; there is no
+    On a rollup of the OP stack it is an OpStackCoordinator, whose fee covers L1 data too. A chain
+    whose BLOCKHASH could be predicted is refused. All limits are immutable; there is no
     proxy and no pause.
     """
     for option, address in (("--owner", owner), ("--operator", operator)):
         if address is not None:
             checked_address(address, option)
+    if ring_size & ring_size - 1:
+        raise ConfigError(
+            f"--ring-size {ring_size} is no power of 2: choose {1 << ring_size.bit_length()}"
+        )
     signer = load_signer(keystore)
     settings = {
         "owner": owner or signer.address,
@@ -104,7 +109,7 @@ async def _deploy(
 ) -> dict[str, object]:
     from oracle import artifacts  # noqa: PLC0415 - not needed for --help
     from oracle.chain import transact  # noqa: PLC0415 - web3 is slow to import
-    from oracle.chain.probe import probe_block_hash  # noqa: PLC0415
+    from oracle.chain.probe import is_op_stack, probe_block_hash  # noqa: PLC0415
     from oracle.chain.reader import Web3Reader  # noqa: PLC0415
 
     reader = Web3Reader(rpc_url)
@@ -117,13 +122,15 @@ async def _deploy(
                 f"this chain keeps {longest} block hashes: choose --window {longest} or less"
             )
         config = transact.CoordinatorConfig(window=window or longest, **settings)  # type: ignore[arg-type]
-        artifact = artifacts.load("QuantumCoordinator")
+        contract = "OpStackCoordinator" if await is_op_stack(reader) else "QuantumCoordinator"
+        artifact = artifacts.load(contract)
         address, receipt = await transact.deploy(reader, signer, artifact, config.encode())
     finally:
         await reader.close()
     return {
         "chainId": chain_id,
         "coordinator": address,
+        "contract": contract,
         "deployedAt": receipt.block_number,
         "owner": config.owner,
         "operator": config.operator,

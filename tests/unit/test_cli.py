@@ -235,3 +235,8 @@ def test_mistyped_coordinator_is_refused_before_anything_is_sent(
     mistyped = "0x5FbDB2315678afecb367f032d93F642f64180aA3"
     assert exit_code("request", "--rpc-url", "http://x", "--coordinator", mistyped) == 2
     assert "wrong checksum" in capsys.readouterr().err
+
+
+def test_ring_that_is_no_power_of_2_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert exit_code("deploy", "--rpc-url", "http://127.0.0.1:1", "--ring-size", "300") == 2
+    assert "choose 512" in capsys.readouterr().err
