@@ -4,6 +4,7 @@ pragma solidity ^0.8.28;
 import {IQuantumCoordinator, Request} from "../../contracts/interfaces/IQuantumCoordinator.sol";
 import {
     BombingConsumer,
+    DestructingConsumer,
     GAS_RECORDER,
     GAS_RECORDER_COST,
     InvalidConsumer,
@@ -85,14 +86,16 @@ contract CallbackTest is CoordinatorTest {
         _assertCounts(0, 0);
     }
 
-    function test_redeliver_keepsThePromise() public {
-        vm.etch(RECORDER, hex"fe");
-        Request memory request = _request(RECORDER, PROMISED, 1, 1, 0);
-        _mine(1);
-        _fulfill(request);
-        _assertStatus(request, IQuantumCoordinator.Status.CallbackFailed);
-        vm.etch(RECORDER, GAS_RECORDER);
-        _assertPromiseKept(_redeliverCall(request), RECORDER);
+    function test_redeliver_keepsThePromiseWith1Word() public {
+        _assertPromiseKeptAgain(1);
+    }
+
+    function test_redeliver_keepsThePromiseWith10Words() public {
+        _assertPromiseKeptAgain(10);
+    }
+
+    function test_redeliver_keepsThePromiseWith500Words() public {
+        _assertPromiseKeptAgain(500);
     }
 
     function test_redeliver_givesAllTheGasThereIs() public {
@@ -212,15 +215,45 @@ contract CallbackTest is CoordinatorTest {
         _assertHarmless(address(new InvalidConsumer()));
     }
 
+    function test_fulfill_survivesConsumerWithoutCode() public {
+        _assertHarmlessAndServed(address(0xDEAD));
+    }
+
+    function test_fulfill_survivesConsumerThatDestroysItself() public {
+        _assertHarmlessAndServed(address(new DestructingConsumer()));
+    }
+
+    function test_fulfill_survivesConsumerThatWasDestroyed() public {
+        address consumer = address(new RevertingConsumer());
+        Request[] memory requests = _runAround(consumer);
+        vm.etch(consumer, "");
+        _fulfill(requests);
+        _assertStatus(requests[1], IQuantumCoordinator.Status.NotPending);
+        _assertBystandersServed(requests);
+    }
+
+    function test_fulfill_survivesACancelledNeighbour() public {
+        Request[] memory requests = new Request[](3);
+        requests[0] = _request(address(_bystander));
+        requests[1] = _request(ALICE);
+        _mine(WINDOW);
+        requests[2] = _request(address(_bystander));
+        _mine(1);
+        vm.prank(ALICE);
+        coordinator.cancel(requests[1], payable(ALICE));
+        _fulfill(requests);
+        assertEq(_bystander.calls(), 1, "calls");
+        assertEq(_bystander.callsOf(_idOf(requests[2])), 1, "calls of the new one");
+        _assertStatus(requests[0], IQuantumCoordinator.Status.Pending);
+        _assertCounts(1, 1);
+    }
+
     function test_fulfill_survivesRevertingBomb() public {
         _assertHarmless(address(new BombingConsumer(false)));
     }
 
     function test_fulfill_survivesSucceedingBomb() public {
-        Request[] memory requests = _runAround(address(new BombingConsumer(true)));
-        _fulfill(requests);
-        _assertStatus(requests[1], IQuantumCoordinator.Status.NotPending);
-        _assertBystandersServed(requests);
+        _assertHarmlessAndServed(address(new BombingConsumer(true)));
     }
 
     function test_fulfill_paysForNoReturnData() public {
@@ -237,6 +270,14 @@ contract CallbackTest is CoordinatorTest {
         Request[] memory requests = _runAround(hostile);
         _fulfill(requests);
         _assertStatus(requests[1], IQuantumCoordinator.Status.CallbackFailed);
+        _assertBystandersServed(requests);
+    }
+
+    /// @dev The same, and nothing failed.
+    function _assertHarmlessAndServed(address hostile) private {
+        Request[] memory requests = _runAround(hostile);
+        _fulfill(requests);
+        _assertStatus(requests[1], IQuantumCoordinator.Status.NotPending);
         _assertBystandersServed(requests);
     }
 
@@ -261,6 +302,16 @@ contract CallbackTest is CoordinatorTest {
         Request memory request = _request(consumer, PROMISED, numWords, 1, 0);
         _mine(1);
         _assertPromiseKept(_fulfillCall(_one(request)), consumer);
+    }
+
+    function _assertPromiseKeptAgain(uint16 numWords) private {
+        vm.etch(RECORDER, hex"fe");
+        Request memory request = _request(RECORDER, PROMISED, numWords, 1, 0);
+        _mine(1);
+        _fulfill(request);
+        _assertStatus(request, IQuantumCoordinator.Status.CallbackFailed);
+        vm.etch(RECORDER, GAS_RECORDER);
+        _assertPromiseKept(_redeliverCall(request), RECORDER);
     }
 
     /// @dev Whatever gas the call gets: either it reverts, or the consumer had what it was promised.

@@ -70,6 +70,23 @@ contract CancelTest is CoordinatorTest {
         _assertCounts(0, 1);
     }
 
+    /// @dev In whatever block: fulfilling, cancelling, or neither.
+    function testFuzz_block_allowsFulfillingOrCancelling(uint16 blocks, uint8 confirmations) public {
+        confirmations = uint8(bound(confirmations, 1, WINDOW / 2));
+        blocks = uint16(bound(blocks, 0, 3 * WINDOW));
+        Request memory request = _request(ALICE, CALLBACK_GAS, 1, confirmations, 0);
+        _mine(blocks);
+        uint256 state = vm.snapshotState();
+        _fulfill(request);
+        bool fulfilled = _statusOf(request) == uint256(IQuantumCoordinator.Status.NotPending);
+        vm.revertToState(state);
+        vm.prank(ALICE);
+        (bool cancelled,) =
+            address(coordinator).call(abi.encodeCall(IQuantumCoordinator.cancel, (request, payable(ALICE))));
+        assertEq(fulfilled, blocks >= confirmations && blocks <= WINDOW, "fulfilled");
+        assertEq(cancelled, blocks > WINDOW, "cancelled");
+    }
+
     function testFuzz_cancel_revertsWhen_callerIsNotRequester(address caller) public {
         vm.assume(caller != ALICE);
         Request memory request = _request(ALICE);

@@ -27,7 +27,7 @@ contract CoordinatorInvariantsTest is Test {
     }
 
     function targetSelectors() external view returns (FuzzSelector[] memory targets) {
-        bytes4[] memory selectors = new bytes4[](15);
+        bytes4[] memory selectors = new bytes4[](16);
         selectors[0] = Handler.request.selector;
         selectors[1] = Handler.request.selector;
         selectors[2] = Handler.request.selector;
@@ -43,6 +43,7 @@ contract CoordinatorInvariantsTest is Test {
         selectors[12] = Handler.setFee.selector;
         selectors[13] = Handler.withdraw.selector;
         selectors[14] = Handler.collect.selector;
+        selectors[15] = Handler.donate.selector;
         targets = new FuzzSelector[](1);
         targets[0] = FuzzSelector(address(_handler), selectors);
     }
@@ -55,7 +56,7 @@ contract CoordinatorInvariantsTest is Test {
     }
 
     /// @dev Every wei that was paid is escrow, refunded, or earned; what is earned and not paid out is there, in the
-    /// books or in a settled slot.
+    /// books or in a settled slot; what was given is nobody's.
     function _assertMoney() private {
         uint256 escrow = _handler.escrow();
         uint256 there = _handler.earned() - _handler.withdrawn();
@@ -63,7 +64,7 @@ contract CoordinatorInvariantsTest is Test {
         _coordinator.collect(0, uint64(_coordinator.slotCount()));
         assertEq(_coordinator.earned(), there, "earned");
         assertEq(escrow + there + _handler.refunded() + _handler.withdrawn(), _handler.paid(), "paid");
-        assertEq(address(_coordinator).balance, escrow + there, "balance");
+        assertEq(address(_coordinator).balance, escrow + there + _handler.donated(), "balance");
         assertEq(_coordinator.cancellations(), _handler.cancelled(), "cancelled");
     }
 

@@ -146,6 +146,37 @@ contract FulfillTest is CoordinatorTest {
         _assertNotServed(request);
     }
 
+    /// @dev The chain drops the request's block; the same request comes back in a later one.
+    function testFuzz_fulfill_servesWhatAReorgMoved(uint8 blocks) public {
+        uint256 state = vm.snapshotState();
+        uint256 before = height;
+        Request memory old = _request(address(_consumer));
+        vm.revertToState(state);
+        height = before;
+        _mine(bound(blocks, 1, 64));
+        Request memory moved = _request(address(_consumer));
+        assertEq(moved.terms.index(), old.terms.index(), "index");
+        assertEq(_idOf(moved) == _idOf(old), false, "same id");
+        _mine(1);
+        _fulfill(old);
+        assertEq(_consumer.calls(), 0, "calls for the old one");
+        _fulfill(moved);
+        _assertServedOnce(moved);
+    }
+
+    /// @dev The chain drops the request's block, and another request takes its index in the same block.
+    function test_fulfill_servesWhoTookTheIndexInAReorg() public {
+        uint256 state = vm.snapshotState();
+        Request memory old = _request(address(_consumer));
+        vm.revertToState(state);
+        Request memory other = _request(address(_consumer), CALLBACK_GAS, 2, 1, 0);
+        _mine(1);
+        _fulfill(old);
+        assertEq(_consumer.calls(), 0, "calls for the old one");
+        _fulfill(other);
+        _assertServedOnce(other);
+    }
+
     function test_fulfill_passesOverARequestThatWasNeverMade() public {
         Request[] memory requests = _requests(address(_consumer), 3);
         _mine(1);

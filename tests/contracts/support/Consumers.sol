@@ -78,6 +78,13 @@ contract BombingConsumer is IRandomnessConsumer {
     }
 }
 
+/// @notice Destroys itself; what it has goes to the coordinator, unasked.
+contract DestructingConsumer is IRandomnessConsumer {
+    function rawFulfillRandomness(bytes32, uint256[] calldata) external {
+        selfdestruct(payable(msg.sender));
+    }
+}
+
 /// @notice Calls whatever it was armed with from inside its callback, once, and writes down how it went.
 contract ReentrantConsumer is IRandomnessConsumer {
     address private _target;

@@ -26,6 +26,7 @@ contract Handler is CoordinatorTest {
     uint256 public earned;
     uint256 public refunded;
     uint256 public withdrawn;
+    uint256 public donated;
     uint256 public fulfilled;
     uint256 public cancelled;
     /// @dev What did not end as predicted.
@@ -197,6 +198,13 @@ contract Handler is CoordinatorTest {
         if (success) withdrawn += amount;
     }
 
+    /// @dev Nobody can refuse what a destructed contract leaves.
+    function donate(uint64 amount) external {
+        vm.deal(address(this), amount);
+        new Donation{value: amount}(payable(address(coordinator)));
+        donated += amount;
+    }
+
     function _serve(Request[] memory requests) private {
         bytes memory payload = _fulfillCall(requests);
         for (uint256 k; k < requests.length; ++k) {
@@ -226,5 +234,11 @@ contract Handler is CoordinatorTest {
 
     function _expect(bool actual, bool expected, string memory what) private {
         if (actual != expected) surprise = what;
+    }
+}
+
+contract Donation {
+    constructor(address payable to) payable {
+        selfdestruct(to);
     }
 }
