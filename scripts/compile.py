@@ -35,6 +35,9 @@ TARGETS = {
     "OpStackCoordinator": "contracts/OpStackCoordinator.sol",
     "DiceRoller": "contracts/examples/DiceRoller.sol",
     "IQuantumCoordinator": "contracts/interfaces/IQuantumCoordinator.sol",
+    "MinimalConsumer": "benchmarks/contracts/MinimalConsumer.sol",
+    "MinimalAirnodeConsumer": "benchmarks/contracts/MinimalAirnodeConsumer.sol",
+    "MinimalChainlinkConsumer": "benchmarks/contracts/MinimalChainlinkConsumer.sol",
 }
 
 OUTPUTS = [

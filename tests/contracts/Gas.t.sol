@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT
 pragma solidity ^0.8.28;
 
+import {MinimalConsumer} from "../../benchmarks/contracts/MinimalConsumer.sol";
 import {QuantumCoordinator} from "../../contracts/QuantumCoordinator.sol";
 import {IQuantumCoordinator, Request} from "../../contracts/interfaces/IQuantumCoordinator.sol";
-import {MinimalConsumer, Relay} from "./support/Consumers.sol";
+import {Relay} from "./support/Consumers.sol";
 import {CoordinatorTest} from "./support/CoordinatorTest.sol";
 import {HISTORY, HISTORY_CODE, HISTORY_SLOTS} from "./support/History.sol";
 import {Vm} from "./support/Vm.sol";
