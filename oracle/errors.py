@@ -21,6 +21,7 @@ Every error that the package raises on purpose.
     │   │   └── RevertedError       (retryable)
     │   └── InconsistentChainError  (retryable)
     ├── InsufficientFundsError      (retryable, once funded)
+    ├── PackageError                what only a benchmark needs of npm cannot be had
     ├── StaleStateError             a compare-and-set found another state than expected
     └── InvariantError              the store and the chain contradict each other: stop, never
     guess
@@ -166,6 +167,12 @@ class InsufficientFundsError(OracleError):
     """
 
     retryable = True
+
+
+class PackageError(OracleError):
+    """
+    A package of npm, or a contract in it, that only a benchmark needs cannot be had.
+    """
 
 
 class StaleStateError(OracleError):

@@ -1,6 +1,7 @@
 "use strict";
-// The Solidity compiler of the npm package `solc` (WebAssembly) behind the two calls of the native
-// executable that tools make: `--version`, and `--standard-json` on standard input.
+// The Solidity compiler of the npm package `solc` (WebAssembly), or another one whose path is in
+// SOLJSON, behind the two calls of the native executable that tools make: `--version`, and
+// `--standard-json` on standard input.
 // Sources are taken from the input alone: options that name folders are accepted and change nothing.
 
 const { readFileSync } = require("node:fs");
@@ -29,7 +30,8 @@ function chosenCall(words) {
 
 function compiler() {
   try {
-    return require("solc");
+    const other = process.env.SOLJSON;
+    return other ? require("solc/wrapper")(require(other)) : require("solc");
   } catch (error) {
     return refuse(`the npm package solc is not installed, run scripts/install.sh (${error.code}).`);
   }

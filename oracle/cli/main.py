@@ -35,6 +35,7 @@ _VERBS = {
     "entropy": ("entropy", "entropy", "Create the pool key."),
     "gateway": ("gateway", "gateway", "Serve QRNG APIs over HTTP."),
     "wallet": ("wallet", "wallet", "Create wallets."),
+    "bench": ("bench", "bench", "Measure what things cost, beside others."),
 }
 
 

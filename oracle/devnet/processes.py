@@ -47,7 +47,7 @@ class Process:
             child = await asyncio.create_subprocess_exec(
                 *argv,
                 cwd=folder,
-                env={**_inherited(), **(env or {})},
+                env={**inherited_environment(), **(env or {})},
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
@@ -123,7 +123,7 @@ class Process:
         return self._child.returncode or 0
 
 
-def _inherited() -> dict[str, str]:
+def inherited_environment() -> dict[str, str]:
     """
     Return this process's environment without the operator's settings: they are for another node.
     """

@@ -1,0 +1,80 @@
+"""
+`oracle bench`: measurements to repeat.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import click
+
+from oracle.cli.options import json_option, print_json
+from oracle.cli.until_told import run_until_told
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from oracle.bench.figures import Figures
+
+
+@click.group()
+def bench() -> None:
+    """
+    Measure what the protocol costs, beside what others cost.
+    """
+
+
+@bench.command(epilog="Example: oracle bench gas --json")
+@json_option
+def gas(*, as_json: bool) -> None:
+    """
+    Measure the gas of one random word, with a minimal consumer that stores it.
+
+    Whole transactions, measured on a throw-away chain in their steady state. The contracts of
+    Airnode and Chainlink are fetched from npm the first time; where that cannot be, and for Pyth,
+    documented figures stand in and say so.
+    """
+    from oracle.devnet.processes import find_anvil  # noqa: PLC0415 - not needed for --help
+
+    find_anvil()
+    figures = run_until_told(_gas(as_json=as_json))
+    if as_json:
+        print_json({name: each.document() for name, each in figures.items()})
+    else:
+        _print(figures)
+
+
+async def _gas(*, as_json: bool) -> dict[str, Figures]:
+    from rich.console import Console  # noqa: PLC0415 - not needed for --help
+
+    from oracle.bench.gas import measure  # noqa: PLC0415 - web3 is slow to import
+
+    console = Console(stderr=as_json)
+    started = time.monotonic()
+
+    def say(line: str) -> None:
+        console.print(f"[dim]{time.monotonic() - started:5.1f} s[/dim]  {line}", highlight=False)
+
+    return await measure(say)
+
+
+def _print(figures: Mapping[str, Figures]) -> None:
+    from rich.console import Console  # noqa: PLC0415 - not needed for --help
+    from rich.table import Table  # noqa: PLC0415
+
+    from oracle.bench.tables import calldata_table, commit_line, gas_table  # noqa: PLC0415 - web3
+
+    for text in (gas_table(figures), calldata_table(figures)):
+        table = Table(title=text.title, title_justify="left")
+        for number, name in enumerate(text.header):
+            table.add_column(name, justify="right" if number else "left", no_wrap=not number)
+        for row in text.rows:
+            table.add_row(*row)
+        Console().print(table)
+    click.echo(commit_line(figures))
+    for name, each in figures.items():
+        if each.documented:
+            click.echo(f"{name}: documented ({each.source}), because {each.reason}.")
+        else:
+            click.echo(f"{name}: measured on {each.source}.")
