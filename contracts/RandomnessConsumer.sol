@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-pragma solidity ^0.8.28;
+pragma solidity ^0.8.24;
 
 import {ReentrancyGuardTransient} from "@openzeppelin/contracts/utils/ReentrancyGuardTransient.sol";
 
@@ -16,7 +16,11 @@ import {IRandomnessConsumer} from "./interfaces/IRandomnessConsumer.sol";
 /// 4. Keep the callback small and certain. If it fails, anybody can have it repeated with the same words.
 /// 5. A request that was never fulfilled can be cancelled after `window()` blocks. Decide who may do that, and do not
 ///    let the expiry favor anybody who could collude with the operator.
-/// 6. Put `nonReentrant` on your own entry points: the callback holds the same lock.
+/// 6. Put `nonReentrant` on your own entry points: the callback holds the same lock. A callback that arrives while the
+/// lock is held fails, and waits for `redeliver`: whoever is paid or called under the lock can bring that about for
+/// others, and delay them by it, nothing more.
+/// 7. Make numbers of words with `RandomWords`, without bias. Store the word and derive the rest when it is read,
+/// where you can: the callback then takes the same gas for every outcome.
 abstract contract RandomnessConsumer is IRandomnessConsumer, ReentrancyGuardTransient {
     /// @notice Thrown when somebody else than the coordinator delivers words.
     error NotCoordinator(address caller);
@@ -30,7 +34,7 @@ abstract contract RandomnessConsumer is IRandomnessConsumer, ReentrancyGuardTran
 
     /// @inheritdoc IRandomnessConsumer
     function rawFulfillRandomness(bytes32 requestId, uint256[] calldata words) external nonReentrant {
-        require(msg.sender == address(COORDINATOR), NotCoordinator(msg.sender));
+        if (msg.sender != address(COORDINATOR)) revert NotCoordinator(msg.sender);
         _fulfillRandomness(requestId, words);
     }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-pragma solidity ^0.8.28;
+pragma solidity ^0.8.24;
 
 /// @notice What the coordinator calls when a request is fulfilled.
 interface IRandomnessConsumer {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-pragma solidity ^0.8.28;
+pragma solidity ^0.8.24;
 
 /// @notice Keccak-256 over two to four words, without the allocation that `abi.encode` makes.
 /// @dev Assembly, because a fulfillment hashes dozens of times and every allocation would grow its memory.

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-pragma solidity ^0.8.28;
+pragma solidity ^0.8.24;
 
 /// @notice The terms of a request in one word, exactly as events carry them and fulfillments bring them back:
 /// fee 96 bits (wei) | request block 40 | confirmations 8 | number of words 16 | callback gas limit 32 | seed index 64.
