@@ -13,14 +13,13 @@ import {IRandomnessConsumer} from "./interfaces/IRandomnessConsumer.sol";
 ///    broadcast of the fulfillment on everybody does.
 /// 2. Let results depend on nothing but the words and state that was frozen at the request.
 /// 3. Key everything by the request id, never by "the latest": requests can be fulfilled in any order.
-/// 4. Keep the callback small and certain. If it fails, anybody can have it repeated with the same words.
+/// 4. Keep the callback small and certain: store the word, derive the rest when it is read, pay nobody. If it fails,
+///    anybody can have it repeated with the same words.
 /// 5. A request that was never fulfilled can be cancelled after `window()` blocks. Decide who may do that, and do not
 ///    let the expiry favor anybody who could collude with the operator.
 /// 6. Put `nonReentrant` on your own entry points: the callback holds the same lock. A callback that arrives while the
-/// lock is held fails, and waits for `redeliver`: whoever is paid or called under the lock can bring that about for
-/// others, and delay them by it, nothing more.
-/// 7. Make numbers of words with `RandomWords`, without bias. Store the word and derive the rest when it is read,
-/// where you can: the callback then takes the same gas for every outcome.
+///    lock is held fails and waits for `redeliver`: whoever is paid or called under it can delay others so, no more.
+/// 7. Make numbers of words with `RandomWords`, which adds no bias.
 abstract contract RandomnessConsumer is IRandomnessConsumer, ReentrancyGuardTransient {
     /// @notice Thrown when somebody else than the coordinator delivers words.
     error NotCoordinator(address caller);

@@ -34,6 +34,8 @@ TARGETS = {
     "QuantumCoordinator": "contracts/QuantumCoordinator.sol",
     "OpStackCoordinator": "contracts/OpStackCoordinator.sol",
     "DiceRoller": "contracts/examples/DiceRoller.sol",
+    "Raffle": "contracts/examples/Raffle.sol",
+    "NftTraits": "contracts/examples/NftTraits.sol",
     "IQuantumCoordinator": "contracts/interfaces/IQuantumCoordinator.sol",
     "MinimalConsumer": "benchmarks/contracts/MinimalConsumer.sol",
     "MinimalAirnodeConsumer": "benchmarks/contracts/MinimalAirnodeConsumer.sol",
