@@ -6,11 +6,13 @@ Every error that the package raises on purpose.
     │   ├── PortInUseError
     │   └── DatabaseLockedError
     ├── SourceError                 an entropy source
-    │   ├── SourceUnavailableError  (retryable)
-    │   ├── SourceThrottledError    (retryable, after `retry_after` seconds)
-    │   ├── SourceQuotaError
-    │   ├── SourceCredentialsError
-    │   ├── SourceReplyError
+    │   ├── SourceUnavailableError  (retryable) down, empty or out of reach: retry with backoff
+    │   ├── SourceThrottledError    (retryable) after `retry_after` seconds
+    │   ├── SourceQuotaError        exhausted until `resets_at`
+    │   ├── SourceCredentialsError  wrong until a person acts
+    │   ├── SourceTrustError        its certificate does not verify
+    │   ├── SourceReplyError        twice in a row: quarantined
+    │   │   └── SourceHealthError   at once: quarantined
     │   └── SimulatedEntropyError
     ├── PoolError                   the encrypted pool
     │   ├── PoolKeyError
@@ -31,6 +33,11 @@ It never holds a key, a credential, a URL's query or entropy.
 """
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from datetime import datetime
 
 
 class OracleError(Exception):
@@ -87,8 +94,12 @@ class SourceThrottledError(SourceError):
 
 class SourceQuotaError(SourceError):
     """
-    The quota of the account is used up.
+    The quota of the account is used up until `resets_at`, where that is known.
     """
+
+    def __init__(self, message: str, *, resets_at: datetime | None = None) -> None:
+        super().__init__(message)
+        self.resets_at = resets_at
 
 
 class SourceCredentialsError(SourceError):
@@ -97,9 +108,21 @@ class SourceCredentialsError(SourceError):
     """
 
 
+class SourceTrustError(SourceError):
+    """
+    TLS could not prove who the server is, so nothing was sent to it.
+    """
+
+
 class SourceReplyError(SourceError):
     """
-    A reply was malformed, short, long, constant or cached: the whole draw was destroyed.
+    A reply was malformed, short, long, repeated, constant or cached: the whole draw was destroyed.
+    """
+
+
+class SourceHealthError(SourceReplyError):
+    """
+    The bytes of a reply failed a health test, or were seen before: the whole draw was destroyed.
     """
 
 

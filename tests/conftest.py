@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 HERE = Path(__file__).parent
-KINDS = frozenset({"unit", "store", "contracts", "integration", "e2e"})
+KINDS = frozenset({"unit", "sources", "store", "contracts", "integration", "e2e"})
 
 # A loaded machine is no reason for a property to fail.
 settings.register_profile("oracle", deadline=None)

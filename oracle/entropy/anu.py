@@ -8,24 +8,16 @@ delivers most for a request that is counted.
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
 from typing import Any
 
 import httpx
 
-from oracle.entropy.source import Reply, Sample, checked_key, checked_url, exchange
-from oracle.errors import (
-    SourceCredentialsError,
-    SourceError,
-    SourceQuotaError,
-    SourceReplyError,
-    SourceThrottledError,
-    SourceUnavailableError,
-)
+from oracle.entropy.endpoint import Endpoint, next_month
+from oracle.entropy.source import Reply, Sample, checked_key
+from oracle.errors import SourceCredentialsError, SourceError, SourceQuotaError
 
 ITEM_BYTES = 20
 ITEMS_MAX = 1024
-REPLY_CAP = 128 * 1024
 THROTTLE_SECONDS = 1.0
 
 _ITEM = re.compile(r"[0-9a-f]{40}")
@@ -51,10 +43,10 @@ class AnuQuantumNumbers:
         name: str = "anu",
     ) -> None:
         self.name = name
-        self._client = client
-        self._url = checked_url(name, base_url)
+        self._endpoint = Endpoint(
+            client=client, name=name, base_url=base_url, allow_simulated=allow_simulated
+        )
         self._key = checked_key(name, api_key)
-        self._allow_simulated = allow_simulated
 
     async def fetch(self, n_bytes: int) -> Sample:
         """
@@ -65,64 +57,43 @@ class AnuQuantumNumbers:
         if n_bytes < 1:
             raise ValueError("Ask for at least one byte.")
         length = min(ITEMS_MAX, -(-n_bytes // ITEM_BYTES))
-        request = self._client.build_request(
+        reply = await self._endpoint.ask(
             "GET",
-            self._url,
+            n_bytes=length * ITEM_BYTES,
             params={"length": length, "type": "hex16", "size": ITEM_BYTES // 2},
-            headers={"x-api-key": self._key, "Accept": "application/json"},
-        )
-        reply = await exchange(
-            self._client,
-            request,
-            source=self.name,
-            cap=REPLY_CAP,
-            allow_simulated=self._allow_simulated,
+            headers={"x-api-key": self._key},
         )
         if reply.status != httpx.codes.OK:
             raise self._refusal(reply)
-        data = self._bytes(reply.json(), length)
-        return Sample(self.name, data, datetime.now(UTC), reply.simulated)
+        return self._endpoint.sample(reply, self._bytes(reply.json(), length))
 
     def _refusal(self, reply: Reply) -> SourceError:
-        status = reply.status
-        if status in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
+        if reply.status in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
             return SourceCredentialsError(f"{self.name}: the API key is refused: replace it.")
-        if status == httpx.codes.TOO_MANY_REQUESTS:
+        if reply.status == httpx.codes.TOO_MANY_REQUESTS:
             if str((reply.json() or {}).get("message")).lower() == "limit exceeded":
                 return SourceQuotaError(
                     f"{self.name}: the plan's requests are used up:"
-                    " raise the plan or wait for its next month."
+                    " raise the plan or wait for its next month.",
+                    resets_at=next_month(),
                 )
-            return SourceThrottledError(
-                f"{self.name}: too many requests: wait.",
-                retry_after=reply.retry_after(THROTTLE_SECONDS),
-            )
-        if status >= httpx.codes.INTERNAL_SERVER_ERROR:
-            return SourceUnavailableError(f"{self.name}: the server answers {status}: wait.")
-        return SourceReplyError(
-            f"{self.name}: the server answers {status} to a correct request: check the base URL."
-        )
+            return self._endpoint.throttled(reply, THROTTLE_SECONDS)
+        return self._endpoint.refusal(reply)
 
     def _bytes(self, reply: dict[str, Any] | None, length: int) -> bytes:
+        malformed = self._endpoint.malformed
         if reply is None:
-            raise self._malformed("no JSON object")
+            raise malformed("no JSON object")
         success, items, stated = reply.get("success"), reply.get("data"), reply.get("length")
         if success is False or (success is True and items in (None, [])):
-            raise SourceUnavailableError(f"{self.name}: the server has no numbers: wait.")
+            raise self._endpoint.unavailable("the server has no numbers")
         if success is not True or reply.get("type") != "hex16":
-            raise self._malformed("not a success of type hex16")
+            raise malformed("not a success of type hex16")
+        # A text here, a number in the older API.
         if str(stated) != str(length):
-            raise self._malformed("another length than asked for")
+            raise malformed("another length than asked for")
         if not isinstance(items, list) or len(items) != length:
-            raise self._malformed("another number of items than asked for")
+            raise malformed("another number of items than asked for")
         if not all(isinstance(item, str) and _ITEM.fullmatch(item) for item in items):
-            raise self._malformed("an item is not forty lowercase hexadecimal digits")
-        data = bytes.fromhex("".join(items))
-        if len(set(items)) != length or len(set(data)) == 1:
-            raise self._malformed("items repeat")
-        return data
-
-    def _malformed(self, what: str) -> SourceReplyError:
-        return SourceReplyError(
-            f"{self.name}: the reply was destroyed ({what}): check the base URL and the provider."
-        )
+            raise malformed("an item is not forty lowercase hexadecimal digits")
+        return self._endpoint.joined([bytes.fromhex(item) for item in items], length, ITEM_BYTES)

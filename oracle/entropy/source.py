@@ -7,8 +7,10 @@ A source is one exchange with one vendor: bytes in, no retry, no state.
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import json
 import re
+import ssl
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -22,11 +24,13 @@ from oracle.errors import (
     SimulatedEntropyError,
     SourceCredentialsError,
     SourceReplyError,
+    SourceTrustError,
     SourceUnavailableError,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
 SIMULATED_HEADER = "X-Entropy-Simulated"
 EXCHANGE_SECONDS = 60.0  # httpx bounds each read; this bounds a reply that arrives in drops
@@ -37,12 +41,17 @@ RETRY_AFTER_MAX = 86_400.0
 class Sample:
     """
     The bytes of one call to one source; its repr does not show them.
+
+    `provenance` is what the vendor said about them, as JSON values: nothing of it is secret, and
+    nothing of it is trusted.
     """
 
     source: str
     data: bytes = field(repr=False)
     received_at: datetime
     simulated: bool
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    certificate_expires: datetime | None = None
 
 
 class EntropySource(Protocol):
@@ -60,7 +69,7 @@ class EntropySource(Protocol):
     @property
     def max_bytes(self) -> int:
         """
-        The most that one call delivers.
+        The most that one call asks for.
         """
         ...
 
@@ -69,9 +78,10 @@ class EntropySource(Protocol):
         Make one call and return all that it delivered.
 
         The data covers `min(n_bytes, max_bytes)` bytes, rounded up to the vendor's unit, so that
-        nothing that was paid for is lost: `1 <= len(sample.data) <= max_bytes`.
+        nothing that was paid for is lost.
 
-        Guarantees: a malformed, short, long, constant or cached reply raises and yields no byte.
+        Guarantees: a malformed, short, long, repeated, constant or cached reply raises and yields
+        no byte.
         Does not: retry, fall back to another generator, keep or log the bytes.
 
         Raises:
@@ -92,16 +102,23 @@ class Reply:
     headers: httpx.Headers = field(repr=False)
     body: bytes = field(repr=False)
     simulated: bool
+    certificate_expires: datetime | None = None
 
     def json(self) -> dict[str, Any] | None:
         """
         Return the body as a JSON object, or None if it is anything else.
         """
+        value = self.value()
+        return value if isinstance(value, dict) else None
+
+    def value(self) -> Any:
+        """
+        Return the body as whatever JSON value it is, or None if it is no JSON.
+        """
         try:
-            value = json.loads(self.body)
+            return json.loads(self.body)
         except (ValueError, RecursionError):
             return None
-        return value if isinstance(value, dict) else None
 
     def retry_after(self, default: float) -> float:
         """
@@ -120,11 +137,43 @@ class Reply:
         return max(default, min(seconds, RETRY_AFTER_MAX))
 
 
-def http_client(timeout: float = 15.0) -> httpx.AsyncClient:
+def http_client(
+    timeout: float = 15.0,
+    *,
+    ca_file: Path | None = None,
+    certificate: Path | None = None,
+    private_key: Path | None = None,
+) -> httpx.AsyncClient:
     """
     Return a client that verifies TLS, follows no redirect and ignores proxy variables.
+
+    The authorities in `ca_file` are trusted instead of the public ones. `certificate` and
+    `private_key` (PEM, the key unencrypted) show the server who asks.
+
+    Raises `ConfigError` when one of the files cannot be used.
     """
-    return httpx.AsyncClient(timeout=timeout, follow_redirects=False, trust_env=False)
+    try:
+        context = (
+            httpx.create_ssl_context(trust_env=False)
+            if ca_file is None
+            else ssl.create_default_context(cafile=str(ca_file))
+        )
+    except OSError:
+        raise ConfigError(
+            f"the CA file {ca_file} cannot be used: name a PEM file with certificates"
+        ) from None
+    if certificate is not None:
+        try:
+            # A password, though empty: an encrypted key must not ask for one on the terminal.
+            context.load_cert_chain(certificate, private_key, password="")
+        except OSError:
+            raise ConfigError(
+                f"the client certificate {certificate} and its private key {private_key} cannot"
+                " be used: name PEM files that belong together, the key without a password"
+            ) from None
+    return httpx.AsyncClient(
+        timeout=timeout, follow_redirects=False, trust_env=False, verify=context
+    )
 
 
 def checked_url(source: str, base_url: str) -> httpx.URL:
@@ -137,12 +186,28 @@ def checked_url(source: str, base_url: str) -> httpx.URL:
         url = httpx.URL("")
     if url.scheme not in ("http", "https") or not url.host:
         raise ConfigError(f"{source}: write the base URL as https://host/path.")
+    if url.scheme == "http" and not _is_near(url.host):
+        raise ConfigError(
+            f"{source}: over http:// whoever is on the way reads the key and chooses the bytes:"
+            " write https://."
+        )
     if url.userinfo or url.query or url.fragment:
         raise ConfigError(
             f"{source}: remove user name, query and fragment from the base URL;"
             " credentials have settings of their own."
         )
     return url
+
+
+def _is_near(host: str) -> bool:
+    """
+    Say whether a host can only be in a network of one's own: an address or a name without a dot.
+    """
+    try:
+        return ipaddress.ip_address(host).is_private
+    except ValueError:
+        name = host.lower().rstrip(".")
+        return "." not in name or name.endswith((".internal", ".local", ".localhost", ".test"))
 
 
 def checked_key(source: str, api_key: str) -> str:
@@ -173,8 +238,9 @@ async def exchange(
 
     Guarantees: no redirect is followed; at most `cap` bytes and one chunk are held; a reply of
     status 200 that is too long, compressed, or comes from a cache raises `SourceReplyError`; one
-    marked as simulated raises `SimulatedEntropyError` unless that is allowed; whatever the
-    transport does becomes `SourceUnavailableError`.
+    marked as simulated raises `SimulatedEntropyError` unless that is allowed; a certificate that
+    does not verify raises `SourceTrustError`; whatever else the transport does becomes
+    `SourceUnavailableError`.
     Does not: judge the status.
     """
     request.headers["Accept-Encoding"] = "identity"
@@ -183,6 +249,7 @@ async def exchange(
         async with asyncio.timeout(EXCHANGE_SECONDS):
             response = await client.send(request, stream=True, follow_redirects=False)
             async with aclosing(response):
+                expires = _certificate_expiry(response)
                 simulated = SIMULATED_HEADER in response.headers
                 if simulated and not allow_simulated:
                     raise SimulatedEntropyError(
@@ -193,11 +260,36 @@ async def exchange(
                     _refuse_stale(source, response.headers)
                 body = await _read(source, response, cap)
     except (httpx.HTTPError, TimeoutError) as error:
+        if _is_about_trust(error):
+            raise SourceTrustError(
+                f"{source}: the server's certificate does not verify, and verification cannot be"
+                " turned off: name the server's own authority with ca_file, or wait until the"
+                " vendor has renewed it."
+            ) from None
         kind = type(error).__name__
         raise SourceUnavailableError(
             f"{source}: no reply ({kind}): check the network and the base URL, or wait."
         ) from None
-    return Reply(response.status_code, response.headers, body, simulated)
+    return Reply(response.status_code, response.headers, body, simulated, expires)
+
+
+def _is_about_trust(error: BaseException | None) -> bool:
+    while error is not None:
+        if isinstance(error, ssl.SSLCertVerificationError):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def _certificate_expiry(response: httpx.Response) -> datetime | None:
+    stream = response.extensions.get("network_stream")
+    tls = stream and stream.get_extra_info("ssl_object")
+    if not tls:
+        return None
+    certificate = tls.getpeercert() or {}
+    if "notAfter" not in certificate:
+        return None
+    return datetime.fromtimestamp(ssl.cert_time_to_seconds(certificate["notAfter"]), UTC)
 
 
 def _refuse_stale(source: str, headers: Mapping[str, str]) -> None:

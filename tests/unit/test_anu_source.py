@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import hashlib
 import json
 import traceback
 from collections.abc import AsyncIterator, Callable
@@ -29,9 +30,15 @@ pytestmark = pytest.mark.unit
 
 KEY = "secret-key-1234"
 URL = "https://api.example.org/numbers"
-ITEMS = [bytes(range(at, at + 20)).hex() for at in range(4)]
 
 Handler = Callable[[httpx.Request], httpx.Response]
+
+
+def make_items(count: int) -> list[str]:
+    return [hashlib.sha256(b"%d" % at).hexdigest()[:40] for at in range(count)]
+
+
+ITEMS = make_items(4)
 
 
 def body(**changes: Any) -> dict[str, Any]:
@@ -93,7 +100,7 @@ async def test_one_call_asks_for_enough_items(n_bytes: int, length: int) -> None
 
     def handler(request: httpx.Request) -> httpx.Response:
         seen.append(request)
-        items = [bytes(range(1, 19)).hex() + f"{at:04x}" for at in range(length)]
+        items = make_items(length)
         return httpx.Response(200, json=body(length=str(length), data=items))
 
     sample = await source(handler).fetch(n_bytes)
@@ -105,7 +112,7 @@ async def test_one_call_asks_for_enough_items(n_bytes: int, length: int) -> None
 
 
 async def test_more_than_the_maximum_gives_the_maximum() -> None:
-    items = [bytes(range(1, 19)).hex() + f"{at:04x}" for at in range(1024)]
+    items = make_items(1024)
     anu = source(ok(body(length=1024, data=items)))
     assert len((await anu.fetch(1_000_000)).data) == anu.max_bytes == 20_480
 
