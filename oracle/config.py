@@ -12,12 +12,11 @@ import stat
 import tomllib
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
 from pydantic import (
     AfterValidator,
     BaseModel,
-    ConfigDict,
     Field,
     SecretStr,
     ValidationError,
@@ -32,12 +31,13 @@ from pydantic_settings import (
 
 from oracle.errors import ConfigError
 from oracle.evm import checksum_address
+from oracle.source_settings import KINDS, ErrorRuleSettings, QuotaSettings, Section, SourceSettings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 ENVIRONMENT_PREFIX = "ORACLE_"
-_SECRETS = frozenset({"key", "password"})
+_SECRETS = frozenset({"key", "password", "token"})
 
 
 def _check_address(text: str) -> str:
@@ -75,11 +75,7 @@ Address = Annotated[str, AfterValidator(_check_address)]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9_]+$")]
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class WalletSettings(_Section):
+class WalletSettings(Section):
     """
     The wallet that commits and fulfills: a keystore file with its password, or a key.
     """
@@ -100,7 +96,7 @@ class WalletSettings(_Section):
         return self
 
 
-class ChainSettings(_Section):
+class ChainSettings(Section):
     """
     One coordinator on one chain.
     """
@@ -137,7 +133,7 @@ class ChainSettings(_Section):
         return 0 if self.devnet else 12
 
 
-class PoolSettings(_Section):
+class PoolSettings(Section):
     """
     The encrypted pool of entropy.
     """
@@ -146,17 +142,7 @@ class PoolSettings(_Section):
     key_file: Path | None = None  #: a file that holds the key, see `oracle entropy create-key`
     epoch_file: Path | None = None  #: default: the key file's name with .epoch behind it
     fresh: Annotated[int, Field(ge=256)] = 512  #: blocks kept ready beside the committed ones
-
-
-class SourceSettings(_Section):
-    """
-    One quantum entropy source.
-    """
-
-    kind: Literal["anu-quantum-numbers"]
-    url: str = "https://api.quantumnumbers.anu.edu.au/"  #: the vendor's, or a gateway's
-    key: SecretStr | None = None  #: the vendor's API key
-    key_file: Path | None = None  #: a file that holds the key
+    sources_per_seed: Annotated[int, Field(ge=1)] | None = None  #: default: 2 if there are 2
 
 
 class Settings(BaseSettings):
@@ -172,7 +158,7 @@ class Settings(BaseSettings):
     poll_seconds: Annotated[float, Field(gt=0, le=60)] = 0.25  #: how often the head is asked for
     pool: PoolSettings = PoolSettings()
     chains: Annotated[dict[Name, ChainSettings], Field(min_length=1, max_length=1)]
-    sources: Annotated[dict[Name, SourceSettings], Field(min_length=1, max_length=1)]
+    sources: Annotated[dict[Name, SourceSettings], Field(min_length=1)]
 
     @classmethod
     def settings_customise_sources(
@@ -276,34 +262,57 @@ def _refuse_secrets(path: Path, content: Mapping[str, Any], place: list[str]) ->
             )
 
 
+_TAG = 2  # where the kind of a source stands in the place of an error
+
+
 def _sentence(model: type[BaseModel], error: ValidationError) -> str:
     errors = error.errors(include_input=False, include_url=False)
     # A mistyped key is also a missing one: the typo is what helps.
     first = min(errors, key=lambda one: one["type"] != "extra_forbidden")
-    place = [str(part) for part in first["loc"]]
+    place, kind = _place(first["loc"])
     name = ".".join(place)
+    sentences = {
+        "missing": f"{name} is missing",
+        "union_tag_not_found": f"{name}.kind is missing",
+        "union_tag_invalid": f"{name}.kind is none of {', '.join(sorted(KINDS))}",
+        "string_pattern_mismatch": f"{'.'.join(place[:2])} is no name: use small letters, digits "
+        "and underscores",
+        "too_long": f"{name} holds exactly one entry in this version",
+        "too_short": "sources is empty: name at least one"
+        if place == ["sources"]
+        else f"{name} holds exactly one entry in this version",
+    }
+    if first["type"] in sentences:
+        return sentences[first["type"]]
     if first["type"] == "extra_forbidden":
-        known = _fields_at(model, place[:-1])
+        known = _fields_at(model, place[:-1], kind)
         close = difflib.get_close_matches(place[-1], known, n=1)
         advice = f"did you mean {close[0]}?" if close else f"known are {', '.join(sorted(known))}"
         return f"{name} is no setting: {advice}"
-    if first["type"] == "missing":
-        return f"{name} is missing"
-    if first["type"] == "string_pattern_mismatch":
-        return f"{'.'.join(place[:2])} is no name: use small letters, digits and underscores"
-    if first["type"] in ("too_long", "too_short"):
-        return f"{name} holds exactly one entry in this version"
     return f"{name}: {first['msg'].removeprefix('Value error, ')}"
 
 
-def _fields_at(model: type[BaseModel], place: Sequence[str]) -> list[str]:
+def _place(loc: tuple[int | str, ...]) -> tuple[list[str], str]:
+    """
+    Return where an error is, and the kind of the source that it is in: no part of the name.
+    """
+    place = [str(part) for part in loc]
+    kind = place.pop(_TAG) if place[0] == "sources" and place[_TAG : _TAG + 1] else ""
+    return place, kind
+
+
+def _fields_at(model: type[BaseModel], place: Sequence[str], kind: str) -> list[str]:
     match place:
         case ["chains", _]:
             model = ChainSettings
         case ["chains", _, "wallet"]:
             model = WalletSettings
         case ["sources", _]:
-            model = SourceSettings
+            model = KINDS[kind]
+        case ["sources", _, "quota"]:
+            model = QuotaSettings
+        case ["sources", _, "errors", _]:
+            model = ErrorRuleSettings
         case ["pool"]:
             model = PoolSettings
     return list(model.model_fields)

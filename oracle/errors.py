@@ -123,7 +123,13 @@ class SourceReplyError(SourceError):
 class SourceHealthError(SourceReplyError):
     """
     The bytes of a reply failed a health test, or were seen before: the whole draw was destroyed.
+
+    `failure` is the word for which test it was.
     """
+
+    def __init__(self, message: str, *, failure: str) -> None:
+        super().__init__(message)
+        self.failure = failure
 
 
 class SimulatedEntropyError(SourceError):

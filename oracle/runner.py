@@ -9,7 +9,7 @@ import time
 from typing import TYPE_CHECKING
 
 from oracle import log
-from oracle.errors import OracleError, SourceThrottledError
+from oracle.errors import OracleError
 from oracle.steps.commit import commit
 from oracle.steps.draw import draw
 from oracle.steps.refill import refill
@@ -19,16 +19,16 @@ from oracle.steps.sign import sign
 from oracle.steps.watch import watch
 
 if TYPE_CHECKING:
-    from oracle.entropy.source import EntropySource
     from oracle.evm import Block
     from oracle.service import Service
+    from oracle.supply import Supplies
 
 # In the order of a request's life: what one step leaves, the next finds in the same pass.
 STEPS = (watch, draw, sign, send, settle, commit)
 
 _REFILL_IDLE = 2.0
 _BACKOFF_FIRST, _BACKOFF_MOST = 0.5, 30.0
-_REFUSED_PAUSE = 600.0
+_REFILL_MOST = 600.0
 
 
 async def walk(service: Service, head: Block) -> int:
@@ -55,10 +55,10 @@ class Runner:
     """
 
     def __init__(
-        self, service: Service, source: EntropySource, *, fresh: int, poll_seconds: float
+        self, service: Service, supplies: Supplies, *, fresh: int, poll_seconds: float
     ) -> None:
         self.service = service
-        self.source = source
+        self.supplies = supplies
         self._fresh = fresh
         self._poll_seconds = poll_seconds
         self._stop = asyncio.Event()
@@ -109,25 +109,32 @@ class Runner:
     async def _keep_pool(self) -> None:
         service = self.service
         backoff = _BACKOFF_FIRST
+        said: object = None
         while not self._stop.is_set():
             pause = _REFILL_IDLE
             try:
-                target = self._fresh
-                if await refill(service.database, service.pool, self.source, target):
+                done = await refill(service.database, service.pool, self.supplies, self._fresh)
+                backoff = _BACKOFF_FIRST
+                if done.blocks:
                     self._refilled.set()
                     pause = 0
-                backoff = _BACKOFF_FIRST
-            except SourceThrottledError as error:
-                pause = error.retry_after
+                elif done.waiting:
+                    # Requests that are committed need no source: a source's trouble never stops
+                    # the node.
+                    pause = min(max(done.retry_in, _BACKOFF_FIRST), _REFILL_MOST)
+                if done.waiting != said and done.waiting.keys():
+                    log.get().warning(
+                        "refill_waits",
+                        reason="too_few_sources",
+                        sources_per_seed=self.supplies.per_seed,
+                        waiting=dict(done.waiting),
+                        retry_in=round(pause, 1),
+                    )
+                said = done.waiting
             except OracleError as error:
-                # Requests that are committed need no source: a source's trouble never stops the
-                # node.
-                # What does not pass by itself, a quota or a wrong key, is not worth asking often.
-                pause = backoff if error.retryable else _REFUSED_PAUSE
+                pause = backoff if error.retryable else _REFILL_MOST
                 backoff = min(backoff * 2, _BACKOFF_MOST)
-                log.get().warning(
-                    "refill_failed", source=self.source.name, error=str(error), retry_in=pause
-                )
+                log.get().warning("refill_failed", error=str(error), retry_in=pause)
             await self._wait(pause)
 
     async def _wait(self, seconds: float) -> None:

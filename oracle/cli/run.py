@@ -13,6 +13,7 @@ import click
 
 from oracle import faults, log
 from oracle.cli.options import config_option, log_json_option
+from oracle.cli.sources import compose_supplies
 from oracle.config import Settings, checked_endpoint, read_secret_file, secret, variable_of
 from oracle.errors import ConfigError, RevertedError
 from oracle.evm import TRANSACTION_GAS_CAP
@@ -66,8 +67,6 @@ async def compose(settings: Settings, stack: AsyncExitStack) -> Runner:
     from oracle.chain.fees import FeePolicy  # noqa: PLC0415
     from oracle.chain.reader import Web3Reader  # noqa: PLC0415
     from oracle.chain.sender import Web3Sender  # noqa: PLC0415
-    from oracle.entropy.anu import AnuQuantumNumbers  # noqa: PLC0415
-    from oracle.entropy.source import http_client  # noqa: PLC0415
     from oracle.lane import Lane  # noqa: PLC0415
     from oracle.protocols.coordinator import CoordinatorProtocol  # noqa: PLC0415
     from oracle.runner import Runner  # noqa: PLC0415
@@ -77,16 +76,10 @@ async def compose(settings: Settings, stack: AsyncExitStack) -> Runner:
     from oracle.store.pool import Pool  # noqa: PLC0415
 
     [(chain_name, chain)] = settings.chains.items()
-    [(source_name, source)] = settings.sources.items()
-    key, epoch = _pool_key(settings.pool)
+    key, epoch = load_pool_key(settings.pool)
     epoch.check_writable()
     signer = _signer(chain_name, chain)
-    api_key = secret(
-        source.key,
-        source.key_file,
-        what=f"API key of the source {source_name}",
-        variable=variable_of("sources", source_name, "key"),
-    )
+    supplies = compose_supplies(settings, key, stack, allow_simulated=chain.devnet)
 
     url = checked_endpoint(chain.endpoints[0].get_secret_value(), f"chains.{chain_name}.endpoints")
     reader = Web3Reader(url)
@@ -127,8 +120,6 @@ async def compose(settings: Settings, stack: AsyncExitStack) -> Runner:
                 "use a new database file (a devnet that was restarted is a new chain)"
             )
 
-    client = http_client()
-    stack.push_async_callback(client.aclose)
     lane = Lane(
         chain_id=chain.chain_id,
         signer=signer,
@@ -156,13 +147,7 @@ async def compose(settings: Settings, stack: AsyncExitStack) -> Runner:
     )
     return Runner(
         service,
-        AnuQuantumNumbers(
-            client=client,
-            base_url=source.url,
-            api_key=api_key,
-            allow_simulated=chain.devnet,
-            name=source_name,
-        ),
+        supplies,
         fresh=settings.pool.fresh,
         poll_seconds=settings.poll_seconds,
     )
@@ -227,7 +212,10 @@ async def _check_chain(
     await probe_block_hash(reader)
 
 
-def _pool_key(pool: PoolSettings) -> tuple[PoolKey, EpochFile]:
+def load_pool_key(pool: PoolSettings) -> tuple[PoolKey, EpochFile]:
+    """
+    Return the pool key and the epoch file beside it.
+    """
     from oracle.store.seal import EpochFile, PoolKey  # noqa: PLC0415 - cryptography is slow to import
 
     text = secret(pool.key, pool.key_file, what="pool key", variable=variable_of("pool", "key"))

@@ -252,6 +252,7 @@ key_file = "pool.key"
 kind = "anu-quantum-numbers"
 url = "{self.deployment.gateway_url}/anu"
 key_file = "anu.key"
+requests_per_minute = 6000
 
 [chains.devnet]
 chain_id = {CHAIN_ID}

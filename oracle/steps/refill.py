@@ -6,60 +6,90 @@ from __future__ import annotations
 
 import os
 import time
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from oracle import log
 from oracle.entropy.mixing import mix_seed
 from oracle.faults import fault_point
-from oracle.store.pool import SeedBlock
+from oracle.store.pool import SeedBlock, SeedInput
 
 if TYPE_CHECKING:
-    from oracle.entropy.source import EntropySource
+    from collections.abc import Mapping, Sequence
+
     from oracle.store.engine import Database
     from oracle.store.pool import Pool
-
-# Input bytes per source and seed: twice what a full-entropy output needs (SP 800-90C).
-INPUT_BYTES = 64
+    from oracle.supply import Chunk, Supplies
 
 
-async def refill(database: Database, pool: Pool, source: EntropySource, target: int) -> int:
+@dataclass(frozen=True, slots=True)
+class Refilled:
     """
-    Draw once from the source if the pool is below its target; return how many blocks came in.
+    How many blocks came in; and if fewer sources deliver than a seed needs, which and why, and the
+    seconds until it is worth trying again.
+    """
 
-    Guarantees: every block mixes its own quantum bytes with the operating system's; bytes that
-    fill no whole block are thrown away, none is used twice.
+    blocks: int
+    waiting: Mapping[str, str] = field(default_factory=dict)
+    retry_in: float = 0.0
+
+
+async def refill(database: Database, pool: Pool, supplies: Supplies, target: int) -> Refilled:
+    """
+    Draw once if the pool is below its target.
+
+    Guarantees: how many and which sources are mixed is decided, and written down, before any of
+    them is drawn from; every block mixes its own bytes of each of them with the operating
+    system's, and no byte is used twice; with fewer sources than decided no block is made.
     """
     async with database.read() as connection:
         missing = target - await pool.fresh(connection)
     if missing <= 0:
-        return 0
-    sample = await source.fetch(min(missing * INPUT_BYTES, source.max_bytes))
-    received_at = int(sample.received_at.timestamp() * 1000)
-    new = []
-    for start in range(0, len(sample.data) - INPUT_BYTES + 1, INPUT_BYTES):
-        block_id = os.urandom(16)
-        seed = mix_seed(
-            block_id=block_id,
-            inputs=[(sample.source, sample.data[start : start + INPUT_BYTES])],
-            os_entropy=os.urandom(32),
-        )
-        new.append(
-            SeedBlock(
-                id=block_id,
-                sources=(sample.source,),
-                simulated=sample.simulated,
-                received_at=received_at,
-                seed=seed,
-            )
-        )
+        return Refilled(0)
+    await supplies.restore(database)
+    chosen = supplies.choose(missing)
+    if len(chosen) < supplies.per_seed:
+        return Refilled(0, supplies.missing(), supplies.wait())
+    count = await supplies.draw(database, chosen, missing)
+    if count == 0:
+        return Refilled(0, supplies.missing(), supplies.wait())
+    new = [_mixed([supply.take() for supply in chosen]) for _ in range(count)]
     async with database.write() as tx:
         await pool.add(tx, new)
     fault_point("refilled")
     log.get().info(
         "pool_refilled",
-        source=sample.source,
+        sources=[supply.name for supply in chosen],
         blocks=len(new),
-        simulated=sample.simulated,
-        age_ms=int(time.time() * 1000) - received_at,
+        simulated=any(block.simulated for block in new),
+        age_ms=int(time.time() * 1000) - min(block.received_at for block in new),
     )
-    return len(new)
+    return Refilled(len(new))
+
+
+def _mixed(chunks: Sequence[Chunk]) -> SeedBlock:
+    """
+    Return the block that one chunk of each source makes.
+    """
+    block_id = os.urandom(16)
+    seed = mix_seed(
+        block_id=block_id,
+        inputs=[(chunk.source, chunk.data) for chunk in chunks],
+        os_entropy=os.urandom(32),
+    )
+    return SeedBlock(
+        id=block_id,
+        sources=tuple(chunk.source for chunk in chunks),
+        simulated=any(chunk.simulated for chunk in chunks),
+        received_at=min(chunk.received_at for chunk in chunks),
+        seed=seed,
+        inputs=tuple(
+            SeedInput(
+                source=chunk.source,
+                draw_id=chunk.draw_id,
+                n_bytes=len(chunk.data),
+                digest=chunk.digest,
+            )
+            for chunk in chunks
+        ),
+    )

@@ -14,7 +14,7 @@ from oracle.faults import fault_point
 from oracle.request import State
 from oracle.store.cursors import get_setting, put_setting
 from oracle.store.engine import now
-from oracle.store.schema import blocks, requests, reveals
+from oracle.store.schema import block_inputs, blocks, requests, reveals
 from oracle.store.seal import EpochFile, PoolKey, Sealed
 
 if TYPE_CHECKING:
@@ -32,6 +32,18 @@ _CLOSED = {State.DONE, State.CANCELLED, State.EXPIRED, State.FAILED}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SeedInput:
+    """
+    What one source gave to a block: the keyed 32-byte digest of so many bytes of a draw.
+    """
+
+    source: str
+    draw_id: int
+    n_bytes: int
+    digest: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SeedBlock:
     """
     A new 32-byte block for the pool: `id` 16 bytes, `received_at` in milliseconds since 1970.
@@ -42,6 +54,7 @@ class SeedBlock:
     simulated: bool
     received_at: int
     seed: bytes = field(repr=False)
+    inputs: tuple[SeedInput, ...] = ()
 
 
 def native_purpose(chain_id: int, contract: str, index: int) -> str:
@@ -161,6 +174,19 @@ class Pool:
                 }
             )
         await tx.execute(insert(blocks), rows)
+        inputs = [
+            {
+                "block_id": block.id,
+                "source": item.source,
+                "draw_id": item.draw_id,
+                "bytes": item.n_bytes,
+                "digest": item.digest,
+            }
+            for block in new
+            for item in block.inputs
+        ]
+        if inputs:
+            await tx.execute(insert(block_inputs), inputs)
 
     async def fresh(self, connection: AsyncConnection) -> int:
         """

@@ -249,6 +249,66 @@ blocks = Table(
     comment="32-byte blocks of entropy, encrypted; each serves one purpose, once.",
 )
 
+sources = Table(
+    "sources",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("state", Text, nullable=False),
+    Column("reason", Text),
+    Column("advice", Text),
+    Column("until", Timestamp),
+    Column("failures", Integer, nullable=False),
+    Column("quarantines", Integer, nullable=False),
+    Column("period_began", Timestamp, nullable=False),
+    Column("used_requests", BigInteger, nullable=False),
+    Column("used_bits", BigInteger, nullable=False),
+    Column("delivered_at", Timestamp),
+    Column("updated_at", Timestamp, nullable=False),
+    CheckConstraint(
+        "state IN ('ready', 'waiting', 'exhausted', 'refused', 'quarantined', 'recovering')",
+        name="state",
+    ),
+    comment="What is known of every entropy source, and what it was asked for in its quota's "
+    "period.",
+)
+
+rounds = Table(
+    "rounds",
+    metadata,
+    Column("id", RowId, primary_key=True),
+    Column("sources_per_seed", Integer, nullable=False),
+    Column("sources", Text, nullable=False),
+    Column("decided_at", Timestamp, nullable=False),
+    comment="Which sources the next seeds are mixed from, written down before any is drawn from.",
+)
+
+draws = Table(
+    "draws",
+    metadata,
+    Column("id", RowId, primary_key=True),
+    Column("round_id", RowId, ForeignKey("rounds.id"), nullable=False),
+    Column("source", Text, nullable=False),
+    Column("opened_at", Timestamp, nullable=False),
+    Column("received_at", Timestamp),
+    Column("bytes", Integer),
+    Column("simulated", Boolean),
+    Column("verdict", Text),
+    Column("digest", Hash32),
+    Column("provenance", Text),
+    comment="Every call to a source, written down before it is made. No verdict: it was cut off.",
+)
+
+block_inputs = Table(
+    "block_inputs",
+    metadata,
+    Column("block_id", LargeBinary(16), ForeignKey("blocks.id"), primary_key=True),
+    Column("source", Text, primary_key=True),
+    Column("draw_id", RowId, ForeignKey("draws.id"), nullable=False),
+    Column("bytes", Integer, nullable=False),
+    Column("digest", Hash32, nullable=False, unique=True),
+    comment="What every block was mixed from, by keyed digest: it outlives the block.",
+)
+
 batches = Table(
     "batches",
     metadata,

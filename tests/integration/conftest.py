@@ -135,8 +135,8 @@ async def new_bench(
             runner = await compose(Settings.load(path), stack)
             service = runner.service
             await service.lane.prepare(service.database, service.reader)
-            await refill(service.database, service.pool, runner.source, 512)
-            await refill(service.database, service.pool, runner.source, 512)
+            await refill(service.database, service.pool, runner.supplies, 512)
+            await refill(service.database, service.pool, runner.supplies, 512)
             bench = Bench(devnet=devnet, service=service, stack=stack)
             await bench.walk(2)
             await bench.mine()

@@ -137,7 +137,10 @@ def test_depth_is_twelve_blocks_and_none_on_a_devnet(load: Load) -> None:
         (
             "[pool]",
             "[pool]\nzzz = 1",
-            "pool.zzz is no setting: known are epoch_file, fresh, key, key_file",
+            (
+                "pool.zzz is no setting: known are epoch_file, fresh, key, key_file, "
+                "sources_per_seed"
+            ),
         ),
         ("chain_id = 1\n", "", "chains.main.chain_id is missing"),
         (f'coordinator = "{ADDRESS}"\n', "", "chains.main.coordinator is missing"),
@@ -158,9 +161,48 @@ def test_depth_is_twelve_blocks_and_none_on_a_devnet(load: Load) -> None:
             "chains holds exactly one entry in this version",
         ),
         (
-            "[sources.anu]",
-            '[sources.second]\nkind = "anu-quantum-numbers"\n[sources.anu]',
-            "sources holds exactly one entry in this version",
+            'kind = "anu-quantum-numbers"',
+            'kind = "anu"',
+            (
+                "sources.anu.kind is none of anu-legacy, anu-quantum-numbers, device, json-http, "
+                "lfd, outshift, qci, qrng-open-api, qrypt, quandela"
+            ),
+        ),
+        (
+            'kind = "anu-quantum-numbers"',
+            'kind = "qrypt"',
+            "sources.anu.key_file is no setting: did you mean token_file?",
+        ),
+        (
+            'key_file = "keys/anu.key"',
+            "quota = { bit = 7 }",
+            "sources.anu.quota.bit is no setting: did you mean bits?",
+        ),
+        (
+            'key_file = "keys/anu.key"',
+            'certificate_file = "client.pem"',
+            "sources.anu: certificate_file and private_key_file belong together: give both",
+        ),
+        (
+            'kind = "anu-quantum-numbers"\nkey_file = "keys/anu.key"',
+            'kind = "json-http"\nurl = "https://q"\ndata = "x"\nencoding = "decimal"',
+            "sources.anu: items written as decimal have a width: give item_bytes",
+        ),
+        (
+            'kind = "anu-quantum-numbers"\nkey_file = "keys/anu.key"',
+            (
+                'kind = "json-http"\nurl = "https://q"\ndata = "x"\nencoding = "hex"\n'
+                'headers = { Authorization = "Bearer hunter2" }'
+            ),
+            "sources.anu: headers holds credentials: use key_header and key_file instead",
+        ),
+        (
+            'kind = "anu-quantum-numbers"\nkey_file = "keys/anu.key"',
+            (
+                'kind = "json-http"\nurl = "https://q"\ndata = "x"\nencoding = "hex"\n'
+                'errors = [{ meaning = "retry" }]'
+            ),
+            "sources.anu.errors.0: a rule for errors needs a status or a text: give one",
         ),
     ],
 )
@@ -215,7 +257,7 @@ def test_relative_paths_are_relative_to_the_file(load: Load, tmp_path: Path) -> 
     wallet = settings.chains["main"].wallet
     assert settings.database == tmp_path / "data/oracle.db"
     assert settings.pool.key_file == tmp_path / "keys/pool.key"
-    assert settings.sources["anu"].key_file == tmp_path / "keys/anu.key"
+    assert settings.sources["anu"].model_dump()["key_file"] == tmp_path / "keys/anu.key"
     assert wallet.keystore == tmp_path / "keys/operator.json"
     assert wallet.password_file == Path("/run/secrets/password")
     assert settings.pool.epoch_file is None
