@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from datetime import date
 
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
     from oracle.entropy.source import EntropySource, Sample
     from oracle.store.engine import Database
 
@@ -240,17 +242,12 @@ class Supply:
         if began.state is SourceState.QUARANTINED:
             # The time is served: a start-up test decides.
             began = replace(began, state=SourceState.RECOVERING, failures=0)
-        # A call that is cut off may still be billed.
-        self.record = replace(
-            began,
-            used_requests=began.used_requests + 1,
-            used_bits=began.used_bits + 8 * wanted,
-        )
         if self._bucket is not None:
             self._bucket.take(self._clock())
         async with database.write() as tx:
             draw_id = await store.open_draw(tx, round_id, self.name)
-            await store.put(tx, self.record)
+            # A call that is cut off may still be billed.
+            await self._charge(tx, began, 1, 8 * wanted)
         sample: Sample | None = None
         delivery: Delivery | None = None
         verdict = PASSED
@@ -283,11 +280,26 @@ class Supply:
             self.record = after_failure(self.record, error, self._now())
             if self.record.state is SourceState.QUARANTINED:
                 self._destroy()
-        self.record = replace(self.record, used_bits=self.record.used_bits + billed - 8 * wanted)
         async with database.write() as tx:
             await store.close_draw(tx, draw_id, verdict, delivery)
-            await store.put(tx, self.record)
+            await self._charge(tx, self.record, 0, billed - 8 * wanted)
         self._tell(began)
+
+    async def _charge(
+        self, tx: AsyncConnection, record: SourceRecord, requests: int, bits: int
+    ) -> None:
+        """
+        Store a record with so much more on its account, and with what others have charged to it.
+        """
+        stored = await store.get(tx, self.name)
+        if stored is None or stored.period_began != record.period_began:
+            stored = record
+        self.record = replace(
+            record,
+            used_requests=max(stored.used_requests, record.used_requests) + requests,
+            used_bits=max(stored.used_bits, record.used_bits) + bits,
+        )
+        await store.put(tx, self.record)
 
     async def _accept(self, database: Database, draw_id: int, sample: Sample) -> None:
         """

@@ -1,20 +1,24 @@
 """
-`oracle entropy`: the pool.
+`oracle entropy`: the pool and the sources that fill it.
 """
 
 from __future__ import annotations
 
+import asyncio
+import sys
 from pathlib import Path
 
 import click
 
+from oracle.cli.options import config_option, json_option, print_json
 from oracle.cli.wallet import write_secret_file
+from oracle.config import Settings
 
 
 @click.group()
 def entropy() -> None:
     """
-    Prepare the pool of quantum entropy.
+    Prepare the pool of quantum entropy, and look at the sources that fill it.
     """
 
 
@@ -37,3 +41,42 @@ def create_key(out: Path) -> None:
 
     write_secret_file(out, PoolKey.generate())
     click.echo(f"The pool key is in {out}.")
+
+
+@entropy.command(epilog="Example: oracle entropy status --json")
+@config_option
+@json_option
+def status(config: Path, *, as_json: bool) -> None:
+    """
+    Show the state of every source, what is left of its quota and when that begins anew, and the
+    pool; also while the node runs. Nothing is drawn.
+    """
+    from oracle.cli import source_report  # noqa: PLC0415 - Rich and SQLAlchemy are slow to import
+
+    document = asyncio.run(source_report.status(Settings.load(config)))
+    if as_json:
+        print_json(document)
+    else:
+        source_report.print_status(document)
+
+
+@entropy.command(epilog="Example: oracle entropy check --config oracle.toml")
+@config_option
+@json_option
+def check(config: Path, *, as_json: bool) -> None:
+    """
+    Make one small real draw per source, test it, destroy it, and say what would happen in
+    production.
+
+    Each draw counts against the quota of its account. Exits with 1 when the node could not fill
+    its pool from these sources.
+    """
+    from oracle.cli import source_report  # noqa: PLC0415 - Rich and SQLAlchemy are slow to import
+
+    document = asyncio.run(source_report.check(Settings.load(config)))
+    if as_json:
+        print_json(document)
+    else:
+        source_report.print_check(document)
+    if not document["fills"]:
+        sys.exit(1)

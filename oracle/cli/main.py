@@ -32,7 +32,7 @@ _VERBS = {
     "run": ("run", "run", "Run the node."),
     "request": ("request", "request", "Ask a coordinator for random words and wait for them."),
     "requests": ("requests", "requests", "Look at the requests that this node knows."),
-    "entropy": ("entropy", "entropy", "Create the pool key."),
+    "entropy": ("entropy", "entropy", "Look at the sources and the pool; create the pool key."),
     "gateway": ("gateway", "gateway", "Serve QRNG APIs over HTTP."),
     "wallet": ("wallet", "wallet", "Create wallets."),
     "bench": ("bench", "bench", "Measure what things cost, beside others."),

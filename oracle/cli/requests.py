@@ -91,11 +91,12 @@ def show(request_id: str, config: Path, *, as_json: bool) -> None:
         raise ConfigError(
             f"{request_id!r} is no request id: give 0x and its first hexadecimal digits"
         )
-    tracked, history = asyncio.run(_show(Settings.load(config), prefix))
+    tracked, history, entropy = asyncio.run(_show(Settings.load(config), prefix))
     document = _document(tracked)
+    document["entropy"] = entropy and _dated(entropy)
     document["history"] = [
         {
-            "at": datetime.fromtimestamp(event.at / 1000, UTC).isoformat(timespec="milliseconds"),
+            "at": _stamp(event.at),
             "from": event.before,
             "to": event.after,
             "reason": event.reason,
@@ -106,8 +107,10 @@ def show(request_id: str, config: Path, *, as_json: bool) -> None:
         print_json(document)
         return
     for name, value in document.items():
-        if name != "history" and value is not None:
+        if name not in ("history", "entropy") and value is not None:
             click.echo(f"{name}: {value}")
+    for line in _entropy_lines(document["entropy"]):
+        click.echo(line)
     for event in document["history"]:
         reason = f" ({event['reason']})" if event["reason"] else ""
         click.echo(f"  {event['at']}  {event['from'] or '·'} → {event['to']}{reason}")
@@ -130,8 +133,11 @@ async def _list(
         await database.close()
 
 
-async def _show(settings: Settings, prefix: bytes) -> tuple[TrackedRequest, Any]:
+async def _show(
+    settings: Settings, prefix: bytes
+) -> tuple[TrackedRequest, Any, dict[str, Any] | None]:
     from oracle.store import requests as store  # noqa: PLC0415 - SQLAlchemy is slow to import
+    from oracle.store import sources  # noqa: PLC0415
     from oracle.store.engine import Database  # noqa: PLC0415
 
     database = await Database.open(settings.database, exclusive=False)
@@ -147,9 +153,47 @@ async def _show(settings: Settings, prefix: bytes) -> tuple[TrackedRequest, Any]
                 raise OracleError(
                     f"several requests begin with 0x{prefix.hex()}: give more digits"
                 )
-            return found[0], await store.history(connection, found[0].request.key)
+            made = found[0].request
+            return (
+                found[0],
+                await store.history(connection, made.key),
+                await sources.provenance(
+                    connection, made.key.chain_id, made.key.contract, made.seed_index
+                ),
+            )
     finally:
         await database.close()
+
+
+def _stamp(milliseconds: int) -> str:
+    return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat(timespec="milliseconds")
+
+
+def _dated(entropy: dict[str, Any]) -> dict[str, Any]:
+    """
+    Return what a seed was mixed from with readable times.
+    """
+    inputs = [
+        {name: _stamp(value) if name.endswith("At") else value for name, value in one.items()}
+        for one in entropy["inputs"]
+    ]
+    return entropy | {"receivedAt": _stamp(entropy["receivedAt"]), "inputs": inputs}
+
+
+def _entropy_lines(entropy: dict[str, Any] | None) -> list[str]:
+    if entropy is None:
+        return []
+    kind = "SIMULATED entropy" if entropy["simulated"] else "entropy"
+    names = " and ".join([*entropy["sources"], "the operating system"])
+    lines = [f"{kind}: a seed mixed from {names}"]
+    for one in entropy["inputs"]:
+        lines.append(
+            f"  {one['receivedAt']}  {one['source']}: {one['bits']} bits, health test"
+            f" {one['health']}, keyed digest {one['digest'][:16]}…"
+        )
+        if one["vendorSays"]:
+            lines.append(f"      the vendor says: {one['vendorSays']}")
+    return lines
 
 
 def _document(tracked: TrackedRequest) -> dict[str, Any]:

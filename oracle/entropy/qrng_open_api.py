@@ -7,7 +7,7 @@ API publishes is relied on: unknown fields are ignored, extensions are kept as p
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -121,14 +121,15 @@ class QrngOpenApi:
         if not isinstance(blocks, list):
             raise self._endpoint.malformed("no array `entropy`")
         extensions = content.get("extensions") or []
-        self._refuse_simulated(order.get("entropy_type"), extensions)
+        simulated = self._is_simulated(order.get("entropy_type"), extensions)
         data = self._endpoint.joined(
             [self._endpoint.base64(block) for block in blocks],
             order["block_count"],
             order["block_size"],
         )
         provenance = {"entropyType": order.get("entropy_type"), "extensions": extensions}
-        return self._endpoint.sample(reply, data, provenance)
+        sample = self._endpoint.sample(reply, data, provenance)
+        return replace(sample, simulated=sample.simulated or simulated)
 
     async def capabilities(self) -> Capabilities:
         """
@@ -187,15 +188,20 @@ class QrngOpenApi:
             order["entropy_type"] = usable[0]
         return order
 
-    def _refuse_simulated(self, entropy_type: str | None, extensions: Any) -> None:
-        marked = isinstance(extensions, list) and any(
-            isinstance(item, dict) and item.get(SIMULATED) for item in extensions
+    def _is_simulated(self, entropy_type: str | None, extensions: Any) -> bool:
+        """
+        Say whether the body marks its entropy as simulated; raise where that is not allowed.
+        """
+        listed = extensions if isinstance(extensions, list) else []
+        marked = entropy_type == SIMULATED or any(
+            isinstance(item, dict) and item.get(SIMULATED) for item in listed
         )
-        if (marked or entropy_type == SIMULATED) and not self._endpoint.allow_simulated:
+        if marked and not self._endpoint.allow_simulated:
             raise SimulatedEntropyError(
                 f"{self.name}: the server marks its entropy as simulated: point the base URL at a"
                 " real source; only a chain with devnet = true accepts it."
             )
+        return marked
 
 
 def _capabilities(reply: dict[str, Any] | None) -> Capabilities | None:

@@ -88,6 +88,8 @@ class Database:
             raise ConfigError(
                 f"there is no database at {path}: start a node with `oracle run` first"
             )
+        else:
+            await database._check_version()
         return database
 
     def _take_lock(self) -> None:
@@ -120,6 +122,24 @@ class Database:
         async with self._engine.connect() as connection:
             await connection.run_sync(upgrade)
             await connection.commit()
+
+    async def _check_version(self) -> None:
+        """
+        Raise `ConfigError` when the schema is another version's; only a node changes it.
+        """
+        from oracle.store.migrations import newest  # noqa: PLC0415 - Alembic is slow to import
+
+        try:
+            async with self.read() as connection:
+                found = await connection.scalar(text("SELECT version_num FROM alembic_version"))
+        except DatabaseError:
+            found = None
+        if found != newest():
+            await self.close()
+            raise ConfigError(
+                f"{self.path} is no database of this version: start the node with `oracle run`, "
+                "which brings it up to date"
+            )
 
     @asynccontextmanager
     async def write(self) -> AsyncIterator[AsyncConnection]:

@@ -42,9 +42,6 @@ class Pair:
     key: ec.EllipticCurvePrivateKey
 
 
-Issue = "Callable[..., Pair]"
-
-
 @pytest.fixture
 def issue(tmp_path: Path) -> Callable[..., Pair]:
     """

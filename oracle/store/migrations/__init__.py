@@ -26,3 +26,10 @@ def upgrade(connection: Connection) -> None:
     Bring the schema to the newest version.
     """
     command.upgrade(_config(connection), "head")
+
+
+def newest() -> str:
+    """
+    Return the name of the newest version.
+    """
+    return max(path.name[:4] for path in Path(__file__).parent.glob("versions/[0-9]*.py"))

@@ -1,0 +1,454 @@
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+from dataclasses import replace
+from datetime import UTC, date, datetime
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sqlalchemy import select
+
+from oracle.entropy.limits import Quota, Rate
+from oracle.entropy.source import Sample
+from oracle.errors import (
+    SimulatedEntropyError,
+    SourceCredentialsError,
+    SourceError,
+    SourceHealthError,
+    SourceQuotaError,
+    SourceReplyError,
+    SourceThrottledError,
+    SourceTrustError,
+    SourceUnavailableError,
+)
+from oracle.steps.refill import refill
+from oracle.store import sources as store
+from oracle.store.schema import block_inputs, blocks, draws, rounds
+from oracle.store.sources import SourceRecord, SourceState
+from oracle.supply import INPUT_BYTES, Supplies, Supply, after_failure
+from tests.factories import CHAIN_ID, COORDINATOR
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from oracle.store.engine import Database
+    from oracle.store.pool import Pool
+    from oracle.store.seal import PoolKey
+
+pytestmark = pytest.mark.store
+
+# The first of March 2026, noon.
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC).timestamp()
+DOWN = SourceUnavailableError("down")
+
+
+class Clock:
+    """
+    A clock that stands until it is moved.
+    """
+
+    def __init__(self) -> None:
+        self.now = NOON
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Scripted:
+    """
+    A source that does what it is told, then gives fresh bytes.
+    """
+
+    max_bytes = 8192
+
+    def __init__(self, name: str, *script: bytes | Exception) -> None:
+        self.name = name
+        self.asked: list[int] = []
+        self.script = list(script)
+
+    async def fetch(self, n_bytes: int) -> Sample:
+        self.asked.append(n_bytes)
+        await asyncio.sleep(0)
+        told = self.script.pop(0) if self.script else fresh(n_bytes, self.name, len(self.asked))
+        if isinstance(told, Exception):
+            raise told
+        return Sample(self.name, told, datetime.fromtimestamp(NOON, UTC), simulated=False)
+
+
+class Metered(Scripted):
+    """
+    A source whose vendor says what was used.
+    """
+
+    reported = 0
+
+    async def used_bits(self, first: date, last: date) -> int:
+        assert (first, last) == (date(2026, 3, 1), date(2026, 3, 1))
+        return self.reported
+
+
+def fresh(n_bytes: int, *salt: object) -> bytes:
+    return hashlib.shake_256(repr(salt).encode()).digest(n_bytes)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def supply(key: PoolKey, clock: Clock) -> Callable[..., Supply]:
+    def make(source: Scripted, **given: Any) -> Supply:
+        settings: dict[str, Any] = {"vendor": source.name, "digest": key.digest, "clock": clock}
+        return Supply(source, **(settings | given))
+
+    return make
+
+
+def together(*supplies: Supply) -> Supplies:
+    return Supplies(supplies, per_seed=min(2, len({one.vendor for one in supplies})))
+
+
+async def rows(database: Database, table: Any) -> list[Any]:
+    async with database.read() as connection:
+        return list(await connection.execute(select(table)))
+
+
+async def record(database: Database, name: str) -> SourceRecord:
+    async with database.read() as connection:
+        found = await store.get(connection, name)
+    assert found is not None
+    return found
+
+
+async def test_a_seed_holds_bytes_of_two_vendors_and_says_so(
+    database: Database, pool: Pool, supply: Callable[..., Supply], key: PoolKey
+) -> None:
+    a, b, c = Scripted("a"), Scripted("b"), Scripted("c")
+    supplies = together(supply(a), supply(b, vendor="a"), supply(c))
+    assert (await refill(database, pool, supplies, 20)).blocks == 20
+    # b is run by the vendor of a.
+    assert (a.asked, b.asked, c.asked) == ([1280], [], [1280])
+    [decided] = await rows(database, rounds)
+    assert (decided.sources_per_seed, decided.sources) == (2, "a,c")
+    assert len(await rows(database, block_inputs)) == 40
+    [seed] = await pool.bind(database, CHAIN_ID, COORDINATOR, [7])
+    async with database.read() as connection:
+        known = await store.provenance(connection, CHAIN_ID, COORDINATOR, 7)
+        assert await store.provenance(connection, CHAIN_ID, COORDINATOR, 8) is None
+    assert known is not None
+    inputs = known["inputs"]
+    assert [(one["source"], one["bits"], one["health"]) for one in inputs] == [
+        ("a", 512, "passed"),
+        ("c", 512, "passed"),
+    ]
+    first = [fresh(1280, name, 1)[at : at + 64] for name in "ac" for at in range(0, 1280, 64)]
+    assert {one["digest"] for one in inputs} <= {key.digest(data).hex() for data in first}
+    assert seed.hex() not in str(known)
+
+
+async def test_provenance_outlives_the_seed(
+    database: Database, pool: Pool, supply: Callable[..., Supply]
+) -> None:
+    await refill(database, pool, together(supply(Scripted("a"))), 4)
+    await pool.bind(database, CHAIN_ID, COORDINATOR, [0])
+    async with database.write() as tx:
+        assert await pool.erase_unrevealed(tx, CHAIN_ID, COORDINATOR, [0]) == 1
+        known = await store.provenance(tx, CHAIN_ID, COORDINATOR, 0)
+    assert known is not None
+    assert [one["source"] for one in known["inputs"]] == ["a"]
+
+
+async def test_one_source_that_fails_leaves_the_others_bytes_for_later(
+    database: Database, pool: Pool, supply: Callable[..., Supply], clock: Clock
+) -> None:
+    a, b = Scripted("a"), Scripted("b", DOWN)
+    supplies = together(supply(a), supply(b))
+    done = await refill(database, pool, supplies, 30)
+    assert (done.blocks, done.waiting) == (0, {"b": "unavailable"})
+    assert 0 < done.retry_in <= 1
+    assert await rows(database, blocks) == []
+    # Nothing degrades: without the second there is no block, and the first is not asked again.
+    assert (await refill(database, pool, supplies, 30)).blocks == 0
+    clock.now += 1
+    assert (await refill(database, pool, supplies, 30)).blocks == 30
+    assert (len(a.asked), len(b.asked)) == (1, 2)
+
+
+async def test_a_third_vendor_takes_the_place_of_one_that_is_down(
+    database: Database, pool: Pool, supply: Callable[..., Supply]
+) -> None:
+    a, b, c = Scripted("a"), Scripted("b", DOWN), Scripted("c")
+    supplies = together(*map(supply, (a, b, c)))
+    assert (await refill(database, pool, supplies, 20)).blocks == 0
+    assert (await refill(database, pool, supplies, 20)).blocks == 20
+    assert [row.sources for row in await rows(database, rounds)] == ["a,b", "a,c"]
+
+
+async def test_draws_of_several_sources_are_made_at_once(
+    database: Database, pool: Pool, supply: Callable[..., Supply]
+) -> None:
+    both = asyncio.Barrier(2)
+
+    class Meeting(Scripted):
+        async def fetch(self, n_bytes: int) -> Sample:
+            async with asyncio.timeout(10):
+                await both.wait()
+            return await super().fetch(n_bytes)
+
+    supplies = together(supply(Meeting("a")), supply(Meeting("b")))
+    assert (await refill(database, pool, supplies, 10)).blocks == 10
+
+
+async def test_nothing_is_used_before_the_startup_test_and_all_of_it_after(
+    database: Database, pool: Pool, supply: Callable[..., Supply]
+) -> None:
+    class Small(Scripted):
+        max_bytes = 256
+
+    source = Small("a")
+    supplies = together(supply(source))
+    for _ in range(3):
+        assert (await refill(database, pool, supplies, 16)).blocks == 0
+    assert (await refill(database, pool, supplies, 16)).blocks == 16
+    assert source.asked == [256] * 4
+
+
+@pytest.mark.parametrize(
+    ("bad", "verdict"),
+    [
+        (bytes(2048), "repetition-count"),
+        (b"01" * 1024, "adaptive-proportion"),
+        (fresh(1024, "x") * 2, "repeat"),
+    ],
+)
+async def test_bad_bytes_destroy_the_stock_and_bring_quarantine(
+    database: Database, pool: Pool, supply: Callable[..., Supply], clock: Clock,
+    bad: bytes, verdict: str,
+) -> None:  # fmt: skip
+    source = Scripted("a", fresh(8192, "good"), bad)
+    one = supply(source)
+    supplies = together(one)
+    assert (await refill(database, pool, supplies, 100)).blocks == 100
+    assert one.stock == 28
+    assert (await refill(database, pool, supplies, 160)).blocks == 0
+    assert one.stock == 0
+    assert [row.verdict for row in await rows(database, draws)] == ["passed", verdict]
+    known = await record(database, "a")
+    assert (known.state, known.reason) == (SourceState.QUARANTINED, "unhealthy")
+    # Recovery is a fresh start-up test.
+    clock.now += 599
+    assert (await refill(database, pool, supplies, 160)).waiting == {"a": "unhealthy"}
+    assert len(source.asked) == 2
+    clock.now += 2
+    assert (await refill(database, pool, supplies, 101)).blocks == 1
+    assert source.asked[2] == 1024
+    assert (await record(database, "a")).state is SourceState.READY
+
+
+async def test_a_replay_of_what_was_used_is_found_by_another_process(
+    database: Database, pool: Pool, supply: Callable[..., Supply]
+) -> None:
+    replay = fresh(2048, "replayed")
+    assert (await refill(database, pool, together(supply(Scripted("a", replay))), 8)).blocks == 8
+    # The same bytes, cut otherwise, from another vendor.
+    moved = fresh(64, "new") + replay[:1984]
+    again = together(supply(Scripted("b", moved)))
+    assert (await refill(database, pool, again, 16)).blocks == 0
+    assert (await record(database, "b")).reason == "unhealthy"
+
+
+async def test_state_and_account_survive_a_restart(
+    database: Database, pool: Pool, supply: Callable[..., Supply], clock: Clock
+) -> None:
+    quota = Quota(requests=3)
+    for _ in range(3):
+        supplies = together(supply(Scripted("a", DOWN), quota=quota))
+        await refill(database, pool, supplies, 4)
+        clock.now += 60
+    assert (await record(database, "a")).failures == 3
+    last = supply(Scripted("a"), quota=quota)
+    done = await refill(database, pool, together(last), 4)
+    assert done.waiting == {"a": "quota"}
+    assert done.retry_in == datetime(2026, 4, 1, tzinfo=UTC).timestamp() - clock.now
+    # A new month.
+    clock.now += done.retry_in
+    assert (await refill(database, pool, together(last), 4)).blocks == 4
+    assert (await record(database, "a")).used_requests == 1
+
+
+async def test_a_draw_is_written_down_and_counted_before_it_is_made(
+    database: Database, pool: Pool, supply: Callable[..., Supply]
+) -> None:
+    class Killed(Scripted):
+        async def fetch(self, n_bytes: int) -> Sample:
+            raise asyncio.CancelledError
+
+    with pytest.raises(asyncio.CancelledError):
+        await supply(Killed("a")).draw(database, await opened(database), 64)
+    [row] = await rows(database, draws)
+    assert (row.source, row.verdict, row.received_at) == ("a", None, None)
+    known = await record(database, "a")
+    assert (known.used_requests, known.used_bits) == (1, 8 * 1024)
+
+
+async def opened(database: Database) -> int:
+    async with database.write() as tx:
+        return await store.open_round(tx, 1, ["a"])
+
+
+@pytest.mark.parametrize(
+    ("outcome", "bits"),
+    [
+        (fresh(1040, "more"), 8 * 1040),
+        (DOWN, 8 * 1024),
+        (SourceReplyError("short"), 8 * 1024),
+        (SourceCredentialsError("wrong"), 0),
+        (SourceThrottledError("slow", retry_after=1), 0),
+    ],
+)
+async def test_bits_are_counted_unless_the_vendor_refused(
+    database: Database, supply: Callable[..., Supply], outcome: Any, bits: int
+) -> None:
+    await supply(Scripted("a", outcome)).draw(database, await opened(database), 64)
+    assert (await record(database, "a")).used_bits == bits
+
+
+async def test_a_draw_is_no_larger_than_what_is_left(
+    database: Database, pool: Pool, supply: Callable[..., Supply]
+) -> None:
+    source = Scripted("a")
+    supplies = together(supply(source, quota=Quota(bits=8 * 1100, per="day")))
+    assert (await refill(database, pool, supplies, 512)).blocks == 17
+    assert source.asked == [1100]
+    assert (await refill(database, pool, supplies, 512)).waiting == {"a": "quota"}
+
+
+async def test_the_vendors_count_is_believed_when_it_is_higher(
+    database: Database, pool: Pool, supply: Callable[..., Supply]
+) -> None:
+    source = Metered("a")
+    source.reported = 8 * 10_000
+    one = supply(source, quota=Quota(bits=8 * 12_000))
+    await refill(database, pool, together(one), 512)
+    assert source.asked == [2000]
+
+
+async def test_the_rate_is_kept(
+    database: Database, pool: Pool, supply: Callable[..., Supply], clock: Clock
+) -> None:
+    source = Scripted("a")
+    supplies = together(supply(source, rate=Rate(1, 60)))
+    assert (await refill(database, pool, supplies, 10)).blocks == 10
+    supplies.all[0]._stock.clear()
+    done = await refill(database, pool, supplies, 20)
+    assert (done.waiting, done.retry_in) == ({"a": "rate"}, 60)
+    clock.now += 60
+    assert (await refill(database, pool, supplies, 20)).blocks == 10
+
+
+NOW = 1_000_000
+
+
+def failed(error: SourceError, **before: Any) -> SourceRecord:
+    return after_failure(SourceRecord(name="a", **before), error, NOW)
+
+
+def seconds(after: SourceRecord) -> float:
+    assert after.until is not None
+    return (after.until - NOW) / 1000
+
+
+@pytest.mark.parametrize(
+    ("error", "state", "reason", "pause"),
+    [
+        (DOWN, SourceState.WAITING, "unavailable", 0.5),
+        (SourceThrottledError("", retry_after=61), SourceState.WAITING, "throttled", 61),
+        (SourceQuotaError(""), SourceState.EXHAUSTED, "quota", 6 * 3600),
+        (
+            SourceQuotaError("", resets_at=datetime.fromtimestamp(NOW / 1000 + 99, UTC)),
+            SourceState.EXHAUSTED,
+            "quota",
+            99,
+        ),
+        (SourceCredentialsError(""), SourceState.REFUSED, "credentials", 600),
+        (SourceTrustError(""), SourceState.REFUSED, "certificate", 600),
+        (SimulatedEntropyError(""), SourceState.REFUSED, "simulated", 600),
+        (SourceReplyError(""), SourceState.WAITING, "malformed", 0.5),
+        (SourceHealthError("", failure="x"), SourceState.QUARANTINED, "unhealthy", 600),
+    ],
+)
+def test_every_meaning_is_a_state(
+    error: SourceError, state: SourceState, reason: str, pause: float
+) -> None:
+    after = failed(error)
+    assert (after.state, after.reason, seconds(after)) == (state, reason, pause)
+
+
+def test_the_second_malformed_reply_in_a_row_is_quarantine() -> None:
+    once = failed(SourceReplyError("short"))
+    assert once.state is SourceState.WAITING
+    assert after_failure(once, SourceReplyError("short"), NOW).state is SourceState.QUARANTINED
+    between = after_failure(once, DOWN, NOW)
+    assert after_failure(between, SourceReplyError(""), NOW).state is SourceState.WAITING
+
+
+def test_out_of_quarantine_the_first_bad_reply_leads_back_for_twice_as_long() -> None:
+    before = {"state": SourceState.RECOVERING, "quarantines": 1}
+    after = failed(SourceReplyError("short"), **before)
+    assert (after.state, seconds(after)) == (SourceState.QUARANTINED, 1200)
+    # What is no fault of the bytes leaves it where it is.
+    assert failed(DOWN, **before).state is SourceState.RECOVERING
+
+
+@given(st.integers(1, 60))
+def test_pauses_grow_to_a_bound(failures: int) -> None:
+    known = SourceRecord(name="a")
+    pauses = []
+    for _ in range(failures):
+        known = after_failure(known, DOWN, NOW)
+        pauses.append(seconds(known))
+    assert pauses == sorted(pauses)
+    assert pauses[0] == 0.5
+    assert pauses[-1] <= 300
+    assert failures < 8 or pauses[-1] == 300
+
+
+def test_more_sources_per_seed_than_vendors_are_refused(supply: Callable[..., Supply]) -> None:
+    one, other = supply(Scripted("a"), vendor="v"), supply(Scripted("b"), vendor="v")
+    with pytest.raises(ValueError, match="one of every vendor"):
+        Supplies([one, other], per_seed=2)
+
+
+async def test_a_hundred_refills_use_no_byte_twice(
+    database: Database, pool: Pool, supply: Callable[..., Supply]
+) -> None:
+    faults = [DOWN, SourceReplyError("short"), SourceThrottledError("", retry_after=0)]
+
+    class Moody(Scripted):
+        async def fetch(self, n_bytes: int) -> Sample:
+            at = len(self.asked)
+            self.script = [faults[at % 3]] if at % 5 == 4 else []
+            return await super().fetch(n_bytes)
+
+    a, b = supply(Moody("a")), supply(Moody("b"))
+    supplies = together(a, b)
+    for target in range(7, 700, 7):
+        await refill(database, pool, supplies, target)
+        for one in (a, b):
+            one.record = replace(one.record, until=None)
+    found = await rows(database, block_inputs)
+    made = await rows(database, blocks)
+    assert len({row.digest for row in found}) == len(found) == 2 * len(made) > 1000
+
+
+def test_a_chunk_does_not_show_its_bytes() -> None:
+    from oracle.supply import Chunk  # noqa: PLC0415
+
+    data = os.urandom(INPUT_BYTES)
+    chunk = Chunk("a", 1, data, b"digest", 0, simulated=False)
+    assert repr(data) not in repr(chunk)
