@@ -126,7 +126,7 @@ class Runner:
                     log.get().warning(
                         "refill_waits",
                         reason="too_few_sources",
-                        sources_per_seed=self.supplies.per_seed,
+                        required=self.supplies.per_seed,
                         waiting=dict(done.waiting),
                         retry_in=round(pause, 1),
                     )

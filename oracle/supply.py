@@ -94,9 +94,7 @@ class ReportsUsage(Protocol):
         ...
 
 
-def after_failure(
-    record: SourceRecord, error: SourceError, now: int, *, shortest: float = _BACKOFF_FIRST
-) -> SourceRecord:
+def after_failure(record: SourceRecord, error: SourceError, now: int) -> SourceRecord:
     """
     Return what a source is after a draw that failed; `now` in milliseconds since 1970.
 
@@ -105,7 +103,7 @@ def after_failure(
     unhealthy bytes, are quarantine, each time twice as long.
     """
     failures = record.failures + 1
-    state, seconds = SourceState.WAITING, min(_BACKOFF_MOST, shortest * 2 ** (failures - 1))
+    state, seconds = SourceState.WAITING, min(_BACKOFF_MOST, _BACKOFF_FIRST * 2 ** (failures - 1))
     if failures >= _BREAKER_FAILURES:
         seconds = _BREAKER_SECONDS
     quarantines = record.quarantines
@@ -235,7 +233,9 @@ class Supply:
         Make one draw and put what passes into the stock; whatever the source does is its state
         afterwards, never an error.
         """
-        await self._reconcile()
+        await self._reconcile(database)
+        if self._left_bytes() < INPUT_BYTES:
+            return
         wanted = n_bytes if self.health.started else max(n_bytes, STARTUP_SAMPLES)
         wanted = min(wanted, self.source.max_bytes, self._left_bytes())
         began = self.record
@@ -346,7 +346,7 @@ class Supply:
         self._held = []
         self.health = Health()
 
-    async def _reconcile(self) -> None:
+    async def _reconcile(self, database: Database) -> None:
         """
         Believe the vendor's count of used bits where it is higher than ours, once per process.
         """
@@ -358,7 +358,8 @@ class Supply:
             used = await self.source.used_bits(self.quota.began(today).date(), today.date())
         except SourceError:
             return  # the draw will say
-        self.record = replace(self.record, used_bits=max(used, self.record.used_bits))
+        async with database.write() as tx:
+            await self._charge(tx, self.record, 0, max(0, used - self.record.used_bits))
 
     def _left_bytes(self) -> int:
         if self.quota.bits is None:
@@ -418,14 +419,14 @@ class Supplies:
         for supply in self.all:
             await supply.restore(database)
 
-    def choose(self, chunks: int) -> list[Supply]:
+    def choose(self) -> list[Supply]:
         """
-        Return one source of each of `per_seed` vendors that has so many chunks or may be drawn
-        from, in the order of the configuration; fewer when there are not as many.
+        Return one source of each of `per_seed` vendors that may be drawn from or has chunks left,
+        in the order of the configuration; fewer when there are not as many.
         """
         chosen: dict[str, Supply] = {}
         for supply in self.all:
-            if supply.vendor not in chosen and (supply.stock >= chunks or supply.wait() == 0):
+            if supply.vendor not in chosen and (supply.stock or supply.wait() == 0):
                 chosen[supply.vendor] = supply
         return list(chosen.values())[: self.per_seed]
 
@@ -449,6 +450,8 @@ class Supplies:
         """
         Draw at once from those of the chosen that lack chunks; return how many all of them have.
         """
+        # Who may not be asked now bounds what is asked of the others.
+        chunks = min([chunks, *(supply.stock for supply in chosen if supply.wait() > 0)])
         lacking = [supply for supply in chosen if supply.stock < chunks]
         if lacking:
             async with database.write() as tx:
@@ -459,4 +462,4 @@ class Supplies:
                 for supply in lacking:
                     wanted = (chunks - supply.stock) * INPUT_BYTES
                     tasks.create_task(supply.draw(database, round_id, wanted))
-        return min(chunks, *(supply.stock for supply in chosen))
+        return min([chunks, *(supply.stock for supply in chosen)])

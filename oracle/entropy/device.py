@@ -23,7 +23,6 @@ from oracle.entropy.source import Sample
 from oracle.errors import (
     SimulatedEntropyError,
     SourceReplyError,
-    SourceTrustError,
     SourceUnavailableError,
 )
 
@@ -117,7 +116,7 @@ class Device:
         if stat.S_ISREG(mode):
             return self._consume(n_bytes), False
         if not (stat.S_ISCHR(mode) or stat.S_ISFIFO(mode)):
-            raise SourceTrustError(
+            raise SourceUnavailableError(
                 f"{self.name}: {self._path} is no character device, FIFO or file: name one."
             )
         # Not waiting for the other end of a FIFO to be opened.

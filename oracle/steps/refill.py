@@ -47,7 +47,7 @@ async def refill(database: Database, pool: Pool, supplies: Supplies, target: int
     if missing <= 0:
         return Refilled(0)
     await supplies.restore(database)
-    chosen = supplies.choose(missing)
+    chosen = supplies.choose()
     if len(chosen) < supplies.per_seed:
         return Refilled(0, supplies.missing(), supplies.wait())
     count = await supplies.draw(database, chosen, missing)

@@ -4,14 +4,19 @@ What the node does with a chain that behaves, and with one that does not.
 
 from __future__ import annotations
 
+import asyncio
+import json
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
+from click.testing import CliRunner
 from eth_abi.abi import encode
 
 from oracle.chain.fees import GWEI
 from oracle.chain.transact import send_transaction
 from oracle.chain.wallets import from_private_key
+from oracle.cli.requests import requests as cli_requests
 from oracle.devnet.network import OPERATOR_KEY
 from oracle.entropy import merkle
 from oracle.evm import keccak
@@ -25,6 +30,7 @@ from oracle.store.transactions import Purpose, SlotState
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
+    from pathlib import Path
 
     from oracle.request import RandomnessRequest
     from tests.integration.conftest import Bench
@@ -56,6 +62,24 @@ async def test_a_request_is_fulfilled_in_the_next_block(bench: Bench) -> None:
     report = await bench.audit()
     assert report.clean
     assert report.fulfilled == 1
+
+
+async def test_what_a_seed_was_mixed_from_is_shown_after_it_is_gone(
+    bench: Bench, tmp_path: Path
+) -> None:
+    request = await bench.roll()
+    await _fulfill(bench)
+    arguments = ["show", request.key.request_id.hex(), "--config", str(tmp_path / "oracle.toml")]
+    show = partial(CliRunner().invoke, cli_requests, env={})
+    result = await asyncio.to_thread(show, [*arguments, "--json"])
+    entropy = json.loads(result.stdout)["entropy"]
+    assert (entropy["sources"], entropy["simulated"]) == (["anu"], True)
+    [one] = entropy["inputs"]
+    assert (one["source"], one["bits"], one["health"]) == ("anu", 512, "passed")
+    assert one["decidedAt"] <= one["receivedAt"]
+    assert len(one["digest"]) == 64
+    said = (await asyncio.to_thread(show, arguments)).stdout
+    assert "SIMULATED entropy: a seed mixed from anu and the operating system" in said
 
 
 async def test_requests_of_one_block_share_a_transaction(bench: Bench) -> None:

@@ -5,12 +5,14 @@ import hashlib
 import os
 from dataclasses import replace
 from datetime import UTC, date, datetime
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import select
+from structlog.testing import capture_logs
 
 from oracle.entropy.limits import Quota, Rate
 from oracle.entropy.source import Sample
@@ -25,6 +27,8 @@ from oracle.errors import (
     SourceTrustError,
     SourceUnavailableError,
 )
+from oracle.log import _redact
+from oracle.runner import Runner
 from oracle.steps.refill import refill
 from oracle.store import sources as store
 from oracle.store.schema import block_inputs, blocks, draws, rounds
@@ -338,6 +342,31 @@ async def test_the_vendors_count_is_believed_when_it_is_higher(
     assert source.asked == [2000]
 
 
+async def test_a_vendor_that_says_the_quota_is_used_up_is_not_asked(
+    database: Database, pool: Pool, supply: Callable[..., Supply]
+) -> None:
+    source = Metered("a")
+    source.reported = 8 * 12_000
+    done = await refill(
+        database, pool, together(supply(source, quota=Quota(bits=8 * 12_000))), 512
+    )
+    assert done.waiting == {"a": "quota"}
+    assert source.asked == []
+    assert (await record(database, "a")).used_bits == 8 * 12_000
+
+
+async def test_what_a_resting_source_has_left_is_used_up(
+    database: Database, pool: Pool, supply: Callable[..., Supply]
+) -> None:
+    a, b = Scripted("a"), Scripted("b", fresh(64 * 16, "b"), SourceCredentialsError("wrong"))
+    supplies = together(supply(a), supply(b))
+    assert (await refill(database, pool, supplies, 10)).blocks == 10
+    assert (await refill(database, pool, supplies, 40)).blocks == 6
+    assert (await refill(database, pool, supplies, 40)).waiting == {"b": "credentials"}
+    # No more was asked of a than could be mixed.
+    assert a.asked == [1024, 24 * 64]
+
+
 async def test_the_rate_is_kept(
     database: Database, pool: Pool, supply: Callable[..., Supply], clock: Clock
 ) -> None:
@@ -422,6 +451,31 @@ def test_more_sources_per_seed_than_vendors_are_refused(supply: Callable[..., Su
     one, other = supply(Scripted("a"), vendor="v"), supply(Scripted("b"), vendor="v")
     with pytest.raises(ValueError, match="one of every vendor"):
         Supplies([one, other], per_seed=2)
+
+
+async def test_a_node_that_waits_says_so_once_in_words_for_programs(
+    database: Database, pool: Pool, supply: Callable[..., Supply]
+) -> None:
+    wrong = Scripted("b", SourceCredentialsError("replace the key"))
+    supplies = together(supply(Scripted("a")), supply(wrong))
+    # Of a service, the keeper of the pool knows these two.
+    service: Any = SimpleNamespace(database=database, pool=pool)
+    runner = Runner(service, supplies, fresh=256, poll_seconds=1)
+    with capture_logs() as events:
+        keeper = asyncio.create_task(runner._keep_pool())
+        async with asyncio.timeout(20):
+            while not [event for event in events if event["event"] == "refill_waits"]:
+                await asyncio.sleep(0.01)
+        runner.stop()
+        await keeper
+    [changed] = [event for event in events if event["event"] == "source_changed"]
+    assert (changed["source"], changed["after"]) == ("b", "refused")
+    [waits] = [event for event in events if event["event"] == "refill_waits"]
+    assert waits["log_level"] == "warning"
+    assert (waits["reason"], waits["required"]) == ("too_few_sources", 2)
+    assert waits["waiting"] == {"b": "credentials"}
+    # Nothing that is said is taken for a secret.
+    assert _redact(None, "", dict(waits)) == waits
 
 
 async def test_a_hundred_refills_use_no_byte_twice(
