@@ -331,6 +331,9 @@ def _rooted(model: BaseModel, folder: Path) -> dict[str, Any]:
             changed[name] = value.model_copy(update=_rooted(value, folder))
         elif isinstance(value, dict):
             changed[name] = {
-                key: item.model_copy(update=_rooted(item, folder)) for key, item in value.items()
+                key: item.model_copy(update=_rooted(item, folder))
+                if isinstance(item, BaseModel)
+                else item
+                for key, item in value.items()
             }
     return changed
