@@ -266,6 +266,18 @@ async def test_a_replay_of_what_was_used_is_found_by_another_process(
     assert (await record(database, "b")).reason == "unhealthy"
 
 
+async def test_a_replay_of_what_still_waits_to_be_mixed_is_found(
+    database: Database, pool: Pool, supply: Callable[..., Supply]
+) -> None:
+    replay = fresh(2048, "replayed")
+    moved = replay[1024:] + fresh(1024, "new")
+    supplies = together(supply(Scripted("a", replay, moved)))
+    assert (await refill(database, pool, supplies, 8)).blocks == 8
+    # 24 wait; of the draw for the others, 16 are among them.
+    assert (await refill(database, pool, supplies, 48)).blocks == 0
+    assert (await record(database, "a")).reason == "unhealthy"
+
+
 async def test_state_and_account_survive_a_restart(
     database: Database, pool: Pool, supply: Callable[..., Supply], clock: Clock
 ) -> None:

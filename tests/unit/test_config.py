@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 
 from oracle.config import Settings, checked_address, read_secret_file, secret, variable_of
 from oracle.errors import ConfigError
+from oracle.source_settings import KINDS
 
 pytestmark = pytest.mark.unit
 
@@ -276,6 +278,7 @@ def test_default_database_lies_beside_the_file(load: Load, tmp_path: Path) -> No
         ("chains", "main", "wallet", "key"),
         ("chains", "main", "wallet", "password"),
         ("sources", "anu", "key"),
+        ("sources", "open", "token"),
     ],
 )
 def test_environment_gives_every_secret_by_value_and_by_file(
@@ -284,6 +287,8 @@ def test_environment_gives_every_secret_by_value_and_by_file(
     *sections, field = place
 
     text = GOOD
+    if "open" in place:
+        text += '[sources.open]\nkind = "qrng-open-api"\nurl = "https://q.example/v1"\n'
     if place == ("chains", "main", "wallet", "key"):
         # A key instead of a keystore.
         text = text.replace('keystore = "keys/operator.json"\n', "")
@@ -399,3 +404,12 @@ def test_chain_named_like_a_section_gets_its_own_advice(refused: Refused) -> Non
     text = GOOD.replace("chains.main", "chains.pool")
     text = text.replace("chain_id = 1", "chain_id = 1\nconfirmation = 1")
     assert "did you mean confirmations?" in refused(text)
+
+
+def test_documented_sources_are_all_kinds_and_the_example_loads(load: Load) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "sources.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"^\| `([a-z-]+)` \|", text, flags=re.MULTILINE)) >= set(KINDS)
+    [example] = re.findall(r"```toml\n(.*?)```", text, flags=re.DOTALL)
+    acme = load(GOOD + example).sources["acme"]
+    assert acme.kind == "json-http"
+    assert [rule.meaning for rule in acme.errors] == ["retry", "quota"]
