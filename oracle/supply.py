@@ -326,13 +326,30 @@ class Supply:
         digests = [chunk.digest for chunk in chunks]
         async with database.read() as connection:
             known = await store.known_digests(connection, digests)
-        known |= {chunk.digest for chunk in (*self._stock, *self._held)}
+        known |= set(self.waiting_digests())
         if repeats(digests, known):
             raise self._unhealthy(Failure.REPEAT)
         self._held += chunks
         if self.health.started:
             self._stock.extend(self._held)
             self._held = []
+
+    def waiting_digests(self) -> list[bytes]:
+        """
+        Return the keyed digests of all that is not mixed yet.
+        """
+        return [chunk.digest for chunk in (*self._stock, *self._held)]
+
+    async def condemn(self, database: Database, why: Failure) -> None:
+        """
+        Destroy what is not mixed yet and put the source into quarantine.
+        """
+        before = self.record
+        self._destroy()
+        self.record = after_failure(before, self._unhealthy(why), self._now())
+        async with database.write() as tx:
+            await store.put(tx, self.record)
+        self._tell(before)
 
     def _unhealthy(self, why: str) -> SourceHealthError:
         return SourceHealthError(
@@ -462,4 +479,17 @@ class Supplies:
                 for supply in lacking:
                     wanted = (chunks - supply.stock) * INPUT_BYTES
                     tasks.create_task(supply.draw(database, round_id, wanted))
+            await self._compare(database)
         return min([chunks, *(supply.stock for supply in chosen)])
+
+    async def _compare(self, database: Database) -> None:
+        """
+        Put sources that gave the same bytes into quarantine: they are one source, or a replay.
+        """
+        givers: dict[bytes, set[Supply]] = {}
+        for supply in self.all:
+            for digest in supply.waiting_digests():
+                givers.setdefault(digest, set()).add(supply)
+        same = {supply for some in givers.values() if len(some) > 1 for supply in some}
+        for supply in same:
+            await supply.condemn(database, Failure.REPEAT)

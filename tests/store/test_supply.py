@@ -266,6 +266,18 @@ async def test_a_replay_of_what_was_used_is_found_by_another_process(
     assert (await record(database, "b")).reason == "unhealthy"
 
 
+async def test_two_sources_that_give_the_same_bytes_are_none(
+    database: Database, pool: Pool, supply: Callable[..., Supply]
+) -> None:
+    same = fresh(2048, "same")
+    a, b = supply(Scripted("a", same)), supply(Scripted("b", fresh(64, "other") + same[:-64]))
+    assert (await refill(database, pool, together(a, b), 32)).blocks == 0
+    assert a.stock == b.stock == 0
+    for name in "ab":
+        assert (await record(database, name)).state is SourceState.QUARANTINED
+    assert await rows(database, blocks) == []
+
+
 async def test_a_replay_of_what_still_waits_to_be_mixed_is_found(
     database: Database, pool: Pool, supply: Callable[..., Supply]
 ) -> None:
