@@ -102,11 +102,11 @@ class ChainSettings(Section):
     """
 
     chain_id: Annotated[int, Field(gt=0)]  #: must be what the endpoint says
-    endpoints: Annotated[list[SecretStr], Field(min_length=1, max_length=1)]  #: JSON-RPC over HTTP
+    endpoints: Annotated[list[SecretStr], Field(min_length=1)]  #: JSON-RPC over HTTP
     coordinator: Address  #: the QuantumCoordinator that is served
     wallet: WalletSettings
     devnet: bool = False  #: a throw-away chain: simulated entropy and well-known keys are allowed
-    trusted: bool | None = None  #: the endpoint is the operator's own; on a devnet the default
+    trusted: bool | None = None  #: the first endpoint is the operator's own; default on a devnet
     confirmations: Annotated[int, Field(ge=0)] | None = None  #: depth at which a block counts
     max_fee_gwei: Annotated[Decimal, Field(gt=0)] = Decimal(200)  #: never pay more per gas
     priority_fee_gwei: Annotated[Decimal, Field(ge=0)] = Decimal("0.1")  #: on top of the base fee
@@ -122,6 +122,13 @@ class ChainSettings(Section):
                 "priority_fee_gwei, max_priority_fee_gwei and max_fee_gwei must rise in this order"
             )
         return self
+
+    @property
+    def is_trusted(self) -> bool:
+        """
+        Whether the first endpoint needs no second opinion.
+        """
+        return self.devnet if self.trusted is None else self.trusted
 
     @property
     def depth(self) -> int:
@@ -157,8 +164,22 @@ class Settings(BaseSettings):
     database: Path = Path("oracle.db")  #: SQLite file
     poll_seconds: Annotated[float, Field(gt=0, le=60)] = 0.25  #: how often the head is asked for
     pool: PoolSettings = PoolSettings()
-    chains: Annotated[dict[Name, ChainSettings], Field(min_length=1, max_length=1)]
+    chains: Annotated[dict[Name, ChainSettings], Field(min_length=1)]
     sources: Annotated[dict[Name, SourceSettings], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if len({chain.devnet for chain in self.chains.values()}) > 1:
+            raise ValueError(
+                "devnets and other chains cannot share a node: simulated entropy is for devnets "
+                "alone"
+            )
+        named: dict[tuple[int, str], str] = {}
+        for name, chain in self.chains.items():
+            other = named.setdefault((chain.chain_id, chain.coordinator), name)
+            if other != name:
+                raise ValueError(f"chains.{other} and chains.{name} are the same coordinator")
+        return self
 
     @classmethod
     def settings_customise_sources(
@@ -277,10 +298,7 @@ def _sentence(model: type[BaseModel], error: ValidationError) -> str:
         "union_tag_invalid": f"{name}.kind is none of {', '.join(sorted(KINDS))}",
         "string_pattern_mismatch": f"{'.'.join(place[:2])} is no name: use small letters, digits "
         "and underscores",
-        "too_long": f"{name} holds exactly one entry in this version",
-        "too_short": "sources is empty: name at least one"
-        if place == ["sources"]
-        else f"{name} holds exactly one entry in this version",
+        "too_short": f"{name} is empty: name at least one",
     }
     if first["type"] in sentences:
         return sentences[first["type"]]
@@ -289,7 +307,8 @@ def _sentence(model: type[BaseModel], error: ValidationError) -> str:
         close = difflib.get_close_matches(place[-1], known, n=1)
         advice = f"did you mean {close[0]}?" if close else f"known are {', '.join(sorted(known))}"
         return f"{name} is no setting: {advice}"
-    return f"{name}: {first['msg'].removeprefix('Value error, ')}"
+    said = first["msg"].removeprefix("Value error, ")
+    return f"{name}: {said}" if name else said
 
 
 def _place(loc: tuple[int | str, ...]) -> tuple[list[str], str]:
@@ -297,7 +316,7 @@ def _place(loc: tuple[int | str, ...]) -> tuple[list[str], str]:
     Return where an error is, and the kind of the source that it is in: no part of the name.
     """
     place = [str(part) for part in loc]
-    kind = place.pop(_TAG) if place[0] == "sources" and place[_TAG : _TAG + 1] else ""
+    kind = place.pop(_TAG) if place[:1] == ["sources"] and place[_TAG : _TAG + 1] else ""
     return place, kind
 
 

@@ -37,6 +37,7 @@ class Lane:
     """
 
     chain_id: int
+    contract: str  #: the coordinator that it serves
     signer: Signer
     fees: FeePolicy
     key: PoolKey
@@ -87,7 +88,7 @@ class Lane:
             )
         )
         slot_id = await transactions.open_slot(
-            tx, self.chain_id, self.wallet, nonce, purpose, gas_limit
+            tx, self.chain_id, self.contract, self.wallet, nonce, purpose, gas_limit
         )
         await self._store(tx, slot_id, signed, transaction_hash, fees)
         await transactions.set_next_nonce(tx, self.chain_id, self.wallet, nonce + 1)
@@ -124,7 +125,7 @@ class Lane:
         Open a slot for a nonce that somebody else used and a reorg freed again; a filler fills it.
         """
         slot_id = await transactions.open_slot(
-            tx, self.chain_id, self.wallet, nonce, Purpose.FILLER, FILLER_GAS
+            tx, self.chain_id, self.contract, self.wallet, nonce, Purpose.FILLER, FILLER_GAS
         )
         await self.fill(tx, await transactions.get_slot(tx, slot_id), fees)
 

@@ -13,6 +13,7 @@ import structlog
 
 if TYPE_CHECKING:
     from collections.abc import MutableMapping
+    from contextlib import AbstractContextManager
 
     from structlog.typing import FilteringBoundLogger, Processor
 
@@ -71,3 +72,10 @@ def get() -> FilteringBoundLogger:
     """
     logger: FilteringBoundLogger = structlog.get_logger()
     return logger
+
+
+def bound(**context: str) -> AbstractContextManager[None]:
+    """
+    Add context to every event of this task, until the block ends.
+    """
+    return structlog.contextvars.bound_contextvars(**context)

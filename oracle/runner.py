@@ -6,10 +6,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from oracle import log
-from oracle.errors import OracleError
+from oracle.errors import ConfigError, OracleError
 from oracle.steps.commit import commit
 from oracle.steps.draw import draw
 from oracle.steps.refill import refill
@@ -19,8 +19,12 @@ from oracle.steps.sign import sign
 from oracle.steps.watch import watch
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from oracle.evm import Block
     from oracle.service import Service
+    from oracle.store.engine import Database
+    from oracle.store.pool import Pool
     from oracle.supply import Supplies
 
 # In the order of a request's life: what one step leaves, the next finds in the same pass.
@@ -29,6 +33,7 @@ STEPS = (watch, draw, sign, send, settle, commit)
 _REFILL_IDLE = 2.0
 _BACKOFF_FIRST, _BACKOFF_MOST = 0.5, 30.0
 _REFILL_MOST = 600.0
+_REFUSED_PAUSE = 600.0
 
 
 async def walk(service: Service, head: Block) -> int:
@@ -46,23 +51,55 @@ async def walk(service: Service, head: Block) -> int:
     return moved
 
 
+class Link(Protocol):
+    """
+    One coordinator on one chain, as the configuration names it.
+    """
+
+    @property
+    def name(self) -> str:
+        """
+        Its name in the configuration.
+        """
+        ...
+
+    async def connect(self, database: Database, pool: Pool) -> Service:
+        """
+        Check the chain and return the service; the same one when called again.
+
+        Raises `EndpointError` while the chain does not answer, `ConfigError` when it is not what
+        it should be.
+        """
+        ...
+
+
 class Runner:
     """
     The node at work.
 
-    Guarantees: nothing is sent before the chain was read; errors that pass by themselves are
-    retried with growing pauses, every other one stops the node; `stop` ends it between two passes.
+    Guarantees: nothing is sent before the chain was read; every chain goes on by itself, whatever
+    another's endpoint does; errors that pass by themselves are retried with growing pauses, every
+    other one stops the node; `stop` ends it between two passes.
     """
 
     def __init__(
-        self, service: Service, supplies: Supplies, *, fresh: int, poll_seconds: float
+        self,
+        database: Database,
+        pool: Pool,
+        supplies: Supplies,
+        links: Sequence[Link],
+        *,
+        fresh: int,
+        poll_seconds: float,
     ) -> None:
-        self.service = service
+        self.database = database
+        self.pool = pool
         self.supplies = supplies
+        self.links = links
         self._fresh = fresh
         self._poll_seconds = poll_seconds
         self._stop = asyncio.Event()
-        self._refilled = asyncio.Event()
+        self._refills = 0
 
     def stop(self) -> None:
         """
@@ -74,49 +111,51 @@ class Runner:
         """
         Work until `stop` is called.
         """
-        service = self.service
-        await service.lane.prepare(service.database, service.reader)
-        await service.pool.wipe(service.database)
+        await self.pool.wipe(self.database)
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._follow_chain())
+            for link in self.links:
+                tasks.create_task(self._follow_chain(link))
             tasks.create_task(self._keep_pool())
-        await service.pool.wipe(service.database)
+        await self.pool.wipe(self.database)
 
-    async def _follow_chain(self) -> None:
-        service = self.service
-        backoff = _BACKOFF_FIRST
-        seen: bytes | None = None
-        while not self._stop.is_set():
-            pause = self._poll_seconds
-            try:
-                head = await service.reader.block()
-                if head.hash != seen or self._refilled.is_set():
-                    self._refilled.clear()
-                    moved = await walk(service, head)
-                    # What moved may move on under the same head.
-                    seen = None if moved else head.hash
-                    pause = 0 if moved else pause
-                backoff = _BACKOFF_FIRST
-            except OracleError as error:
-                if not error.retryable:
-                    raise
-                log.get().warning("pass_interrupted", error=str(error), retry_in=backoff)
-                seen = None
-                pause = backoff
-                backoff = min(backoff * 2, _BACKOFF_MOST)
-            await self._wait(pause)
+    async def _follow_chain(self, link: Link) -> None:
+        with log.bound(chain=link.name):
+            backoff = _BACKOFF_FIRST
+            seen: tuple[bytes, int] | None = None
+            while not self._stop.is_set():
+                pause = self._poll_seconds
+                try:
+                    service = await link.connect(self.database, self.pool)
+                    head = await service.reader.block()
+                    here = (head.hash, self._refills)
+                    if here != seen:
+                        moved = await walk(service, head)
+                        # What moved may move on under the same head.
+                        seen = None if moved else here
+                        pause = 0 if moved else pause
+                    backoff = _BACKOFF_FIRST
+                except OracleError as error:
+                    # A chain that answers late and is another one than configured waits for a
+                    # person; the others go on.
+                    refused = isinstance(error, ConfigError)
+                    if not (error.retryable or refused):
+                        raise
+                    pause = _REFUSED_PAUSE if refused else backoff
+                    log.get().warning("pass_interrupted", error=str(error), retry_in=pause)
+                    seen = None
+                    backoff = min(backoff * 2, _BACKOFF_MOST)
+                await self._wait(pause)
 
     async def _keep_pool(self) -> None:
-        service = self.service
         backoff = _BACKOFF_FIRST
         said: object = None
         while not self._stop.is_set():
             pause = _REFILL_IDLE
             try:
-                done = await refill(service.database, service.pool, self.supplies, self._fresh)
+                done = await refill(self.database, self.pool, self.supplies, self._fresh)
                 backoff = _BACKOFF_FIRST
                 if done.blocks:
-                    self._refilled.set()
+                    self._refills += 1
                     pause = 0
                 elif done.waiting:
                     # Requests that are committed need no source: a source's trouble never stops

@@ -31,6 +31,9 @@ class Service:
     database: Database
     pool: Pool
     reader: ChainReader
+    #: Endpoints of others, one of which has to show a request too before its seed is revealed;
+    #: none where the reader's own is trusted.
+    witnesses: tuple[ChainReader, ...]
     sender: Broadcaster
     lane: Lane
     protocol: CoordinatorProtocol
@@ -44,6 +47,13 @@ class Service:
     runway: int
     #: On a devnet the next block is as good as here: a request is confirmed one block earlier.
     devnet: bool
+
+    def is_deep(self, request: RandomnessRequest, head: int) -> bool:
+        """
+        Return whether a request is as deep below a head as it and the configuration demand.
+        """
+        lead = 1 if self.devnet else 0
+        return head >= request.block_number + max(request.confirmations - lead, self.depth)
 
     def too_late(self, request: RandomnessRequest, head: Block, *, exposed: bool) -> bool:
         """

@@ -37,7 +37,10 @@ async def commit(service: Service, head: Block) -> int:
         return 0
     async with service.database.read() as connection:
         slots = await transactions.slots_in(
-            connection, service.chain_id, [SlotState.SIGNED, SlotState.SENT, SlotState.MINED]
+            connection,
+            service.chain_id,
+            service.contract,
+            [SlotState.SIGNED, SlotState.SENT, SlotState.MINED],
         )
     # A receipt can be younger than the head at which the counters were read.
     if any(

@@ -54,6 +54,7 @@ async def send(service: Service, head: Block) -> int:
         slots = await transactions.slots_in(
             connection,
             service.chain_id,
+            service.contract,
             [SlotState.SIGNED, SlotState.SENT, SlotState.MINED],
         )
     lowest = True
@@ -93,16 +94,16 @@ async def _agree_on_nonces(service: Service, used: int, head: Block) -> int:
         if stored is None or stored < used:
             await transactions.set_next_nonce(tx, service.chain_id, lane.wallet, used)
             return 0
-        slots = await transactions.slots_in(
-            tx,
-            service.chain_id,
-            SlotState,
-            table.c.wallet == lane.wallet,
-            table.c.nonce >= used,
+        slots = await transactions.slots_of(
+            tx, service.chain_id, lane.wallet, table.c.nonce >= used
         )
     fees = lane.fees.quote(head.base_fee)
     gap = sorted(set(range(used, stored)) - {slot.nonce for slot in slots})
-    freed = [slot for slot in slots if await _is_freed(service, slot, head)]
+    freed = [
+        slot
+        for slot in slots
+        if slot.contract == service.contract and await _is_freed(service, slot, head)
+    ]
     if fees is None or not (gap or freed):
         return 0
     async with service.database.write() as tx:

@@ -39,7 +39,9 @@ async def settle(service: Service, head: Block) -> int:
             [State.MINED],
             table.c.outcome_block <= settled,
         )
-        slots = await transactions.slots_in(connection, service.chain_id, [SlotState.MINED])
+        slots = await transactions.slots_in(
+            connection, service.chain_id, service.contract, [SlotState.MINED]
+        )
     slots = [
         slot for slot in slots if slot.mined_block is not None and slot.mined_block <= settled
     ]

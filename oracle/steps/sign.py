@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from oracle import log
 from oracle.entropy import merkle
-from oracle.errors import InconsistentChainError, InvariantError
+from oracle.errors import InconsistentChainError, InvariantError, OracleError
 from oracle.evm import TRANSACTION_GAS_CAP
 from oracle.faults import fault_point
 from oracle.protocols.coordinator import BATCH, CoordinatorProtocol, Reveal
@@ -17,11 +17,12 @@ from oracle.store import batches, requests, transactions
 from oracle.store.transactions import Purpose, SlotState
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from oracle.chain.fees import Fees
+    from oracle.chain.reader import ChainReader
     from oracle.evm import Block
     from oracle.service import Service
 
@@ -37,8 +38,9 @@ async def sign(service: Service, head: Block) -> int:
     """
     Build, sign and store the transactions of the drawn requests; return how many requests moved.
 
-    Guarantees: a request's block is still the canonical one when its bytes are made; bytes, nonce
-    and the requests' new state are stored together; nothing leaves the process.
+    Guarantees: a request's block is still the canonical one when its bytes are made, and a second
+    endpoint shows the same request at the same depth unless the first is trusted; bytes, nonce and
+    the requests' new state are stored together; nothing leaves the process.
     """
     moved = await _let_go(service, head)
     async with service.database.read() as connection:
@@ -46,7 +48,7 @@ async def sign(service: Service, head: Block) -> int:
             connection, service.chain_id, service.contract, [State.DRAWN]
         )
         in_flight = await transactions.slots_in(
-            connection, service.chain_id, [SlotState.SIGNED, SlotState.SENT]
+            connection, service.chain_id, service.contract, [SlotState.SIGNED, SlotState.SENT]
         )
     if not drawn or len(in_flight) >= MAX_IN_FLIGHT:
         return moved
@@ -56,9 +58,8 @@ async def sign(service: Service, head: Block) -> int:
             "fee_cap_reached", base_fee=head.base_fee, max_fee=service.lane.fees.max_fee
         )
         return moved
-    runs = plan_runs(
-        [tracked.request for tracked in drawn], min(TRANSACTION_GAS_CAP, head.gas_limit // 2)
-    )
+    shown = await _shown_by_another(service, [tracked.request for tracked in drawn])
+    runs = plan_runs(shown, min(TRANSACTION_GAS_CAP, head.gas_limit // 2))
     runs = runs[: MAX_IN_FLIGHT - len(in_flight)]
     await _check_canonical(service, [request for run in runs for request in run])
     for run in runs:
@@ -116,6 +117,46 @@ def plan_runs(drawn: Sequence[RandomnessRequest], gas_cap: int) -> list[list[Ran
                 continue
         runs.append([request])
     return runs
+
+
+async def _shown_by_another(
+    service: Service, drawn: Sequence[RandomnessRequest]
+) -> list[RandomnessRequest]:
+    """
+    Return the requests that an endpoint of somebody else shows too: in the same block, under as
+    many others. One endpoint alone could invent a request to learn its value.
+    """
+    if not service.witnesses:
+        return list(drawn)
+    missing = set(drawn)
+    for witness in service.witnesses:
+        if not missing:
+            break
+        try:
+            missing -= await _shown_by(service, witness, missing)
+        except OracleError as error:
+            if not error.retryable:
+                raise
+            log.get().warning("witness_silent", error=str(error))
+    if missing:
+        log.get().warning(
+            "requests_unconfirmed",
+            requests=len(missing),
+            advice="no second endpoint shows them yet: their seeds are kept back",
+        )
+    return [request for request in drawn if request not in missing]
+
+
+async def _shown_by(
+    service: Service, witness: ChainReader, wanted: Collection[RandomnessRequest]
+) -> set[RandomnessRequest]:
+    head = (await witness.block()).number
+    deep = {request for request in wanted if service.is_deep(request, head)}
+    shown: set[object] = set()
+    for number in {request.block_number for request in deep}:
+        logs = await witness.logs(service.contract, number, number)
+        shown |= {service.protocol.decode(item) for item in logs}
+    return deep & shown
 
 
 async def _check_canonical(service: Service, drawn: Sequence[RandomnessRequest]) -> None:

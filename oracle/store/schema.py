@@ -126,6 +126,7 @@ transactions = Table(
     metadata,
     Column("id", RowId, primary_key=True),
     Column("chain_id", BigInteger, nullable=False),
+    Column("contract", Address, nullable=False),
     Column("wallet", Address, nullable=False),
     Column("nonce", BigInteger, nullable=False),
     Column("purpose", Text, nullable=False),
@@ -141,7 +142,7 @@ transactions = Table(
     UniqueConstraint("chain_id", "wallet", "nonce"),
     CheckConstraint("purpose IN ('fulfill', 'commit', 'filler')", name="purpose"),
     CheckConstraint("state IN ('signed', 'sent', 'mined', 'final', 'lost')", name="state"),
-    Index(None, "chain_id", "wallet", "state"),
+    Index(None, "chain_id", "contract", "state"),
     comment="One row per nonce: a slot that exactly one transaction will fill.",
 )
 

@@ -57,6 +57,7 @@ class Slot:
 
     id: int
     chain_id: int
+    contract: str
     wallet: str
     nonce: int
     purpose: Purpose
@@ -113,8 +114,14 @@ async def set_next_nonce(tx: AsyncConnection, chain_id: int, wallet: str, nonce:
         await tx.execute(insert(lanes).values(chain_id=chain_id, wallet=wallet, next_nonce=nonce))
 
 
-async def open_slot(
-    tx: AsyncConnection, chain_id: int, wallet: str, nonce: int, purpose: Purpose, gas_limit: int
+async def open_slot(  # noqa: PLR0913, PLR0917 - a slot's columns
+    tx: AsyncConnection,
+    chain_id: int,
+    contract: str,
+    wallet: str,
+    nonce: int,
+    purpose: Purpose,
+    gas_limit: int,
 ) -> int:
     """
     Take a nonce; return the slot's id. A nonce that is taken already violates a constraint.
@@ -123,6 +130,7 @@ async def open_slot(
         insert(transactions)
         .values(
             chain_id=chain_id,
+            contract=contract,
             wallet=wallet,
             nonce=nonce,
             purpose=purpose,
@@ -199,20 +207,36 @@ async def drop_unsent(tx: AsyncConnection, slot_id: int) -> None:
 async def slots_in(
     connection: AsyncConnection,
     chain_id: int,
+    contract: str,
     states: Iterable[SlotState],
     *where: ColumnElement[bool],
 ) -> list[Slot]:
     """
-    Return the chain's slots in any of the states, by wallet and nonce.
+    Return the contract's slots in any of the states, by wallet and nonce.
     """
     rows = await connection.execute(
         select(transactions)
         .where(
             transactions.c.chain_id == chain_id,
+            transactions.c.contract == contract,
             transactions.c.state.in_(list(states)),
             *where,
         )
         .order_by(transactions.c.wallet, transactions.c.nonce)
+    )
+    return [_slot(row) for row in rows]
+
+
+async def slots_of(
+    connection: AsyncConnection, chain_id: int, wallet: str, *where: ColumnElement[bool]
+) -> list[Slot]:
+    """
+    Return the wallet's slots, whatever contract they serve, by nonce.
+    """
+    rows = await connection.execute(
+        select(transactions)
+        .where(transactions.c.chain_id == chain_id, transactions.c.wallet == wallet, *where)
+        .order_by(transactions.c.nonce)
     )
     return [_slot(row) for row in rows]
 
@@ -305,6 +329,7 @@ def _slot(row: Row[Any]) -> Slot:
     return Slot(
         id=row.id,
         chain_id=row.chain_id,
+        contract=row.contract,
         wallet=row.wallet,
         nonce=row.nonce,
         purpose=Purpose(row.purpose),

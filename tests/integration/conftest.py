@@ -86,6 +86,11 @@ class Bench:
     async def state(self, request: RandomnessRequest) -> State:
         return (await self.tracked(request)).state
 
+    async def state_or_none(self, request: RandomnessRequest) -> State | None:
+        async with self.service.database.read() as connection:
+            found = await requests.get(connection, request.key)
+        return found.state if found else None
+
     async def counters(self) -> Counters:
         answer = await self.service.reader.call(self.service.contract, CoordinatorProtocol.SEEDS)
         return CoordinatorProtocol.decode_counters(answer)
@@ -133,8 +138,8 @@ async def new_bench(
             lines += [f"{name} = {value}" for name, value in chain.items()]
             path.write_text("\n".join(lines), encoding="utf-8")
             runner = await compose(Settings.load(path), stack)
-            service = runner.service
-            await service.lane.prepare(service.database, service.reader)
+            [link] = runner.links
+            service = await link.connect(runner.database, runner.pool)
             await refill(service.database, service.pool, runner.supplies, 512)
             await refill(service.database, service.pool, runner.supplies, 512)
             bench = Bench(devnet=devnet, service=service, stack=stack)

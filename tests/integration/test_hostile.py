@@ -165,8 +165,8 @@ async def test_another_wallet_finishes_what_the_old_one_signed(new_bench: NewBen
     (bench.devnet.folder / "operator.key").write_text(OTHER_OPERATOR_KEY, encoding="ascii")
     settings = Settings.load(bench.devnet.folder / "oracle.toml")
     runner = await compose(settings, bench.stack)
-    bench.service = runner.service
-    await bench.service.lane.prepare(bench.service.database, bench.service.reader)
+    [link] = runner.links
+    bench.service = await link.connect(runner.database, runner.pool)
     await _settle(bench)
 
     assert await bench.state(request) is State.DONE
@@ -270,6 +270,8 @@ async def test_slots_of_one_wallet_never_share_a_nonce(bench: Bench) -> None:
         await bench.walk()
     await _settle(bench)
     async with bench.service.database.read() as connection:
-        slots = await transactions.slots_in(connection, bench.service.chain_id, SlotState)
+        slots = await transactions.slots_in(
+            connection, bench.service.chain_id, bench.service.contract, SlotState
+        )
     nonces = [slot.nonce for slot in slots]
     assert nonces == list(range(nonces[0], nonces[0] + len(nonces)))

@@ -224,7 +224,9 @@ async def test_what_somebody_else_fulfilled_is_not_sent(bench: Bench) -> None:
     assert await bench.state(request) is State.SIGNED
 
     async with service.database.read() as connection:
-        [slot] = await transactions.slots_in(connection, service.chain_id, [SlotState.SIGNED])
+        [slot] = await transactions.slots_in(
+            connection, service.chain_id, service.contract, [SlotState.SIGNED]
+        )
         seed = await service.pool.seed(
             connection, service.chain_id, service.contract, request.seed_index
         )
@@ -242,7 +244,9 @@ async def test_what_somebody_else_fulfilled_is_not_sent(bench: Bench) -> None:
     async with service.database.read() as connection:
         [filled] = [
             other
-            for other in await transactions.slots_in(connection, service.chain_id, SlotState)
+            for other in await transactions.slots_in(
+                connection, service.chain_id, service.contract, SlotState
+            )
             if other.id == slot.id
         ]
     assert filled.purpose is Purpose.FILLER
@@ -280,7 +284,9 @@ async def test_a_nonce_that_somebody_else_used_is_given_up_and_the_request_serve
     assert tracked.transaction_id is not None
     async with bench.service.database.read() as connection:
         [attempt] = await transactions.attempts_of(connection, tracked.transaction_id)
-        [slot] = await transactions.slots_in(connection, bench.service.chain_id, [SlotState.SENT])
+        [slot] = await transactions.slots_in(
+            connection, bench.service.chain_id, bench.service.contract, [SlotState.SENT]
+        )
     await bench.rpc("anvil_dropTransaction", "0x" + attempt.transaction_hash.hex())
     operator = from_private_key(OPERATOR_KEY)
     await bench.mined(

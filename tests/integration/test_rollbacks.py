@@ -43,7 +43,9 @@ async def _settle(bench: Bench, blocks: int = 6) -> None:
 
 async def _slots(bench: Bench) -> list[Slot]:
     async with bench.service.database.read() as connection:
-        return await transactions.slots_in(connection, bench.service.chain_id, SlotState)
+        return await transactions.slots_in(
+            connection, bench.service.chain_id, bench.service.contract, SlotState
+        )
 
 
 @pytest.mark.parametrize("pad", [0, 3, 6])

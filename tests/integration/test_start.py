@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 import pytest_asyncio
+from structlog.testing import capture_logs
 
+from oracle.chain.wallets import from_private_key
 from oracle.cli.run import compose
 from oracle.config import Settings
-from oracle.devnet.network import Devnet
+from oracle.devnet.network import OPERATOR_KEY, Devnet
 from oracle.devnet.processes import free_port
-from oracle.errors import ConfigError, DatabaseLockedError, EndpointError, PoolKeyError
+from oracle.errors import ConfigError, DatabaseLockedError, PoolKeyError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -110,8 +112,38 @@ async def test_another_pool_key_is_refused(prepared: Path) -> None:
 
 async def test_an_endpoint_that_is_down_is_named(prepared: Path, ground: Ground) -> None:
     nowhere = f"http://127.0.0.1:{free_port()}"
-    with pytest.raises(EndpointError, match="does not answer"):
+    with capture_logs() as events:
         await _start(prepared, (ground.rpc_url, nowhere + "/secret-key"))
+    [event] = [event for event in events if event["event"] == "chain_unreachable"]
+    assert event["chain"] == "devnet"
+    assert nowhere in event["error"]
+    assert "secret-key" not in event["error"]
+
+
+async def test_one_wallet_for_two_coordinators_of_a_chain_is_refused(prepared: Path) -> None:
+    path = prepared / "oracle.toml"
+    before, section = path.read_text(encoding="utf-8").split("[chains.devnet]")
+    address = section.split('coordinator = "')[1][:42]
+    second = section.replace(address, "0x000000000000000000000000000000000000dEaD")
+    path.write_text(f"{before}[chains.one]{section}\n[chains.two]{second}", encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"chains.one and chains.two use one wallet"):
+        await _start(prepared)
+    assert not (prepared / "oracle.db").exists()
+
+
+async def test_a_wallet_that_still_works_for_another_coordinator_is_refused(
+    prepared: Path,
+) -> None:
+    await _start(prepared)
+    operator = bytes.fromhex(from_private_key(OPERATOR_KEY).address[2:])
+    with sqlite3.connect(prepared / "oracle.db") as database:
+        database.execute(
+            "INSERT INTO transactions (chain_id, contract, wallet, nonce, purpose, gas_limit,"
+            " state, created_at, updated_at) VALUES (31337, ?, ?, 9, 'commit', 1, 'sent', 1, 1)",
+            (bytes(20), operator),
+        )
+    with pytest.raises(ConfigError, match=r"has transactions for 0x0{40} under way"):
+        await _start(prepared)
 
 
 async def test_a_second_node_on_one_database_is_refused(prepared: Path) -> None:

@@ -181,7 +181,7 @@ async def test_signed_bytes_are_in_no_file_once_they_are_erased(
     for nonce in range(4):
         async with database.write() as tx:
             slot_id = await transactions.open_slot(
-                tx, CHAIN_ID, WALLET, nonce, Purpose.FULFILL, 100_000
+                tx, CHAIN_ID, COORDINATOR, WALLET, nonce, Purpose.FULFILL, 100_000
             )
             for max_fee in (100, 113):
                 transaction_hash = hash32(nonce, max_fee)

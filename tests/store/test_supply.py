@@ -5,7 +5,6 @@ import hashlib
 import os
 from dataclasses import replace
 from datetime import UTC, date, datetime
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -482,9 +481,7 @@ async def test_a_node_that_waits_says_so_once_in_words_for_programs(
 ) -> None:
     wrong = Scripted("b", SourceCredentialsError("replace the key"))
     supplies = together(supply(Scripted("a")), supply(wrong))
-    # Of a service, the keeper of the pool knows these two.
-    service: Any = SimpleNamespace(database=database, pool=pool)
-    runner = Runner(service, supplies, fresh=256, poll_seconds=1)
+    runner = Runner(database, pool, supplies, [], fresh=256, poll_seconds=1)
     with capture_logs() as events:
         keeper = asyncio.create_task(runner._keep_pool())
         async with asyncio.timeout(20):

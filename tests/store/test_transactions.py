@@ -13,7 +13,7 @@ from oracle.evm import Receipt
 from oracle.store import transactions
 from oracle.store.schema import U256, Address
 from oracle.store.transactions import Attempt, Purpose, Slot, SlotState, attempt_context
-from tests.factories import CHAIN_ID, REQUESTER, WALLET, addresses, hash32
+from tests.factories import CHAIN_ID, COORDINATOR, REQUESTER, WALLET, addresses, hash32
 
 if TYPE_CHECKING:
     from oracle.store.engine import Database
@@ -29,7 +29,7 @@ async def open_slot(
 ) -> Slot:
     async with database.write() as tx:
         slot_id = await transactions.open_slot(
-            tx, chain_id, wallet, nonce, Purpose.FULFILL, 100_000
+            tx, chain_id, COORDINATOR, wallet, nonce, Purpose.FULFILL, 100_000
         )
         return await transactions.get_slot(tx, slot_id)
 
@@ -60,7 +60,7 @@ def make_receipt() -> Receipt:
 
 async def slot_now(database: Database) -> Slot:
     async with database.read() as connection:
-        [slot] = await transactions.slots_in(connection, CHAIN_ID, SlotState)
+        [slot] = await transactions.slots_in(connection, CHAIN_ID, COORDINATOR, SlotState)
     return slot
 
 
@@ -91,9 +91,11 @@ async def test_slots_come_in_the_order_of_their_nonces(database: Database) -> No
     for nonce in (3, 1, 2):
         await open_slot(database, nonce)
     async with database.read() as connection:
-        slots = await transactions.slots_in(connection, CHAIN_ID, [SlotState.SIGNED])
+        slots = await transactions.slots_in(connection, CHAIN_ID, COORDINATOR, [SlotState.SIGNED])
         assert [slot.nonce for slot in slots] == [1, 2, 3]
-        assert await transactions.slots_in(connection, CHAIN_ID, [SlotState.SENT]) == []
+        assert (
+            await transactions.slots_in(connection, CHAIN_ID, COORDINATOR, [SlotState.SENT]) == []
+        )
 
 
 async def test_slot_moves_from_the_state_it_was_read_in_alone(database: Database) -> None:

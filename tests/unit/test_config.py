@@ -21,7 +21,7 @@ WRONG_CHECKSUM = "the address has a wrong checksum: a digit or its case is misty
 
 SECOND_CHAIN = f"""
 [chains.second]
-chain_id = 2
+chain_id = 1
 endpoints = ["http://127.0.0.1:8546"]
 coordinator = "{ADDRESS}"
 
@@ -160,7 +160,7 @@ def test_depth_is_twelve_blocks_and_none_on_a_devnet(load: Load) -> None:
         (
             "[chains.main]",
             f"{SECOND_CHAIN}[chains.main]",
-            "chains holds exactly one entry in this version",
+            "chains.second and chains.main are the same coordinator",
         ),
         (
             'kind = "anu-quantum-numbers"',
@@ -385,9 +385,9 @@ def test_section_variable_that_is_no_json_is_refused(
     ("good", "bad", "sentence"),
     [
         (
-            ':8545"]',
-            ':8545", "http://b"]',
-            "chains.main.endpoints holds exactly one entry in this version",
+            'endpoints = ["http://127.0.0.1:8545"]',
+            "endpoints = []",
+            "chains.main.endpoints is empty: name at least one",
         ),
         (
             "coordinator =",
@@ -413,3 +413,10 @@ def test_documented_sources_are_all_kinds_and_the_example_loads(load: Load) -> N
     acme = load(GOOD + example).sources["acme"]
     assert acme.kind == "json-http"
     assert [rule.meaning for rule in acme.errors] == ["retry", "quota"]
+
+
+def test_devnets_do_not_share_a_node_with_other_chains(refused: Refused) -> None:
+    chain = GOOD[GOOD.index("[chains.main]") : GOOD.index("[sources")]
+    devnet = chain.replace("chains.main", "chains.b").replace("chain_id = 1", "chain_id = 2")
+    devnet = devnet.replace("trusted", "devnet")
+    assert "cannot share a node" in refused(f"{GOOD}\n{devnet}")
