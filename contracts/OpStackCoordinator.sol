@@ -9,7 +9,9 @@ import {IGasPriceOracle} from "./interfaces/IGasPriceOracle.sol";
 /// @title OpStackCoordinator
 /// @notice The coordinator of rollups of the OP stack: its fee also covers what the fulfillment's data cost on L1 and
 /// what the rollup's operator takes.
-/// @dev Needs the rollup's upgrades Fjord and Isthmus; elsewhere the constructor reverts.
+/// @dev Needs the rollup's upgrades Fjord and Isthmus; elsewhere the constructor reverts. If an upgrade to come took
+/// either function away, no further request could be made; those that are pending could be fulfilled and cancelled all
+/// the same.
 contract OpStackCoordinator is QuantumCoordinator {
     using SafeCast for uint256;
 

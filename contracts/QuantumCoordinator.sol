@@ -31,7 +31,8 @@ contract QuantumCoordinator is IQuantumCoordinator, Ownable2Step {
     /// @param operator Hot: commits, discards, sets the fee.
     /// @param window Blocks from a request's own to the last in which it can be fulfilled: 64 to 256, or to 8,191
     /// where the chain keeps block hashes as EIP-2935 says.
-    /// @param ringSize Pending requests that find their slot used; more than that go to the overflow. A power of 2.
+    /// @param ringSize Slots that requests take in turns, a power of 2. A request whose slot holds a pending one goes to
+    /// the overflow, which costs it 17,000 gas more.
     /// @param callbackGasLimitMax The most gas that a callback can be promised.
     /// @param flatFeeGwei Gwei per request.
     /// @param maxFlatFeeGwei The most that `flatFeeGwei` can ever be.
@@ -185,6 +186,7 @@ contract QuantumCoordinator is IQuantumCoordinator, Ownable2Step {
     /// @inheritdoc IQuantumCoordinator
     function cancel(Request calldata request, address payable to) external {
         require(msg.sender == request.requester, NotRequester(msg.sender, request.requester));
+        require(to != address(0), InvalidReceiver());
         bytes32 requestId = _requestId(request.requester, request.terms, request.userSeed);
         uint256 lastBlock = request.terms.requestBlock() + _WINDOW;
         require(block.number > lastBlock, WindowOpen(lastBlock));
@@ -242,12 +244,15 @@ contract QuantumCoordinator is IQuantumCoordinator, Ownable2Step {
                 collected += settled - 1;
             }
         }
-        _counters = counters;
-        emit EarningsCollected(collected);
+        if (collected != 0) {
+            _counters = counters;
+            emit EarningsCollected(collected);
+        }
     }
 
     /// @inheritdoc IQuantumCoordinator
     function withdraw(address payable to, uint256 amount) external onlyOwner {
+        require(to != address(0), InvalidReceiver());
         Counters counters = _counters;
         require(amount <= counters.earned(), InsufficientEarnings(amount, counters.earned()));
         _counters = counters.debit(amount);
@@ -370,10 +375,8 @@ contract QuantumCoordinator is IQuantumCoordinator, Ownable2Step {
                 expected = index + 1;
             }
             (bytes32 root, uint256 consumed) = SeedTree.rootOf(first % SeedTree.BATCH, run, siblings, used);
-            require(
-                root == _roots[first / SeedTree.BATCH] && root != 0 && consumed == siblings.length,
-                InvalidProof()
-            );
+            // What is not committed is 0, which no hash is.
+            require(root == _roots[first / SeedTree.BATCH] && consumed == siblings.length, InvalidProof());
         }
     }
 

@@ -43,7 +43,7 @@ abstract contract RandomnessConsumer is IRandomnessConsumer, ReentrancyGuardTran
     function _fulfillRandomness(bytes32 requestId, uint256[] calldata words) internal virtual;
 
     /// @dev Asks for words and pays `value` for them, at least `COORDINATOR.fee(callbackGasLimit, numWords)` of this
-    /// block; who sends the transaction asks `feeAt` with 5/4 of the head's base fee.
+    /// block; who sends the transaction sends 5/4 of `feeAt` with the head's base fee.
     /// All of `value` is the fee: nothing of it comes back unless the request is cancelled.
     function _requestRandomness(
         uint32 callbackGasLimit,

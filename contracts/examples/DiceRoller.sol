@@ -50,9 +50,10 @@ contract DiceRoller is RandomnessConsumer {
         _cancelRequest(request, payable(msg.sender));
     }
 
-    /// @notice What a roll costs at a base fee, in wei: ask with 5/4 of the head's, which can rise.
+    /// @notice What to send with a roll at the head's base fee, in wei: a quarter more than the fee would be now, because
+    /// it can rise before the roll is in a block.
     function priceAt(uint16 count, uint256 baseFee) external view returns (uint256) {
-        return COORDINATOR.feeAt(gasFor(count), count, baseFee);
+        return COORDINATOR.feeAt(gasFor(count), count, baseFee) * 5 / 4;
     }
 
     /// @notice The faces of a roll, 1 to 6 each; empty while the dice are in the air.

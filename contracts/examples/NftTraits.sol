@@ -129,9 +129,10 @@ contract NftTraits is ERC721, IERC4906, RandomnessConsumer {
         TREASURY.sendValue(address(this).balance);
     }
 
-    /// @notice What a mint costs at a base fee, in wei: ask with 5/4 of the head's, which can rise.
+    /// @notice What to send with a mint at the head's base fee, in wei: a quarter of the fee more than it would be now,
+    /// because it can rise before the mint is in a block.
     function costAt(uint16 count, uint256 baseFee) external view returns (uint256) {
-        return PRICE * count + COORDINATOR.feeAt(gasFor(count), count, baseFee);
+        return PRICE * count + COORDINATOR.feeAt(gasFor(count), count, baseFee) * 5 / 4;
     }
 
     /// @notice The token's description, its traits among it as soon as it has them.

@@ -209,9 +209,10 @@ contract Raffle is RandomnessConsumer {
         _pay(payable(msg.sender), amount);
     }
 
-    /// @notice What `draw` costs at a base fee, in wei: ask with 5/4 of the head's, which can rise.
+    /// @notice What to send with `draw` at the head's base fee, in wei: a quarter more than the fee would be now, because
+    /// it can rise before the transaction is in a block.
     function drawPriceAt(uint256 baseFee) external view returns (uint256) {
-        return COORDINATOR.feeAt(CALLBACK_GAS, 1, baseFee);
+        return COORDINATOR.feeAt(CALLBACK_GAS, 1, baseFee) * 5 / 4;
     }
 
     /// @notice The tickets that have won, by place.

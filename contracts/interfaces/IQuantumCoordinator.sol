@@ -36,7 +36,9 @@ struct Fulfillment {
 /// transaction reverts; a failing callback stops nobody else; what is withdrawn was earned by fulfillments.
 ///
 /// Does not guarantee: that the operator reveals (then the requester is refunded); that the seed's bytes are quantum;
-/// that an operator who also builds the request's block does not choose the outcome; that a callback succeeds.
+/// that an operator who also builds the request's block does not choose the outcome; that a callback succeeds; that the
+/// promise of gas holds to the last unit, and the fee covers its costs, after a fork that makes a call or a fresh slot
+/// dearer.
 interface IQuantumCoordinator {
     /// @notice Thrown when every committed seed is taken: the operator has to commit more.
     error NoSeed();
@@ -56,13 +58,14 @@ interface IQuantumCoordinator {
     error NotRequester(address caller, address requester);
     /// @notice Thrown when a commit does not start at the next uncommitted index.
     error UnexpectedFirstIndex(uint256 first, uint256 expected);
-    /// @notice Thrown when a commit brings no root, or a zero one.
+    /// @notice Thrown when a commit brings no root, or a zero one, or more indices than there can be (2^40).
     error InvalidRoots();
     /// @notice Thrown when a discard does not move the next index forward within the committed ones.
     error InvalidDiscard(uint256 upTo, uint256 next, uint256 committed);
     /// @notice Thrown when a fulfillment serves nothing, or its first and last index are not of one batch.
     error InvalidRun(uint256 first, uint256 last);
-    /// @notice Thrown when a request stands behind one of the same or a higher index.
+    /// @notice Thrown when a request does not stand in the order of the indices: it has to have `expected` or more, and
+    /// no more than the last.
     error UnexpectedIndex(uint256 index, uint256 expected);
     /// @notice Thrown when seeds and siblings do not add up to the committed root, or are too many or too few.
     error InvalidProof();
@@ -78,6 +81,8 @@ interface IQuantumCoordinator {
     error RedeliveryFailed(bytes32 requestId);
     /// @notice Thrown when more is withdrawn than was earned.
     error InsufficientEarnings(uint256 amount, uint256 earned);
+    /// @notice Thrown when money would be sent to the zero address.
+    error InvalidReceiver();
     /// @notice Thrown when a fee parameter is above its immutable bound, or a fee is asked for an absurd base fee.
     error FeeOutOfBounds(uint256 value, uint256 maximum);
     /// @notice Thrown by the constructor when the window is out of range, or longer than this chain's block hashes.
@@ -126,7 +131,7 @@ interface IQuantumCoordinator {
     /// @notice Emitted when the owner appoints another operator.
     /// @param operator The new operator.
     event OperatorChanged(address indexed operator);
-    /// @notice Emitted when earnings were collected from settled slots.
+    /// @notice Emitted when `collect` has collected earnings. What a request collects from its slot has no event.
     /// @param amount Wei.
     event EarningsCollected(uint256 amount);
     /// @notice Emitted when earnings are paid out.
@@ -135,7 +140,9 @@ interface IQuantumCoordinator {
     event EarningsWithdrawn(address indexed to, uint256 amount);
 
     /// @notice Asks for random words; the callback brings them.
-    /// @dev All of `msg.value` is the fee. Read `fee` in the same transaction, or `feeAt` off chain.
+    /// @dev All of `msg.value` is the fee. Read `fee` in the same transaction, or send 5/4 of `feeAt` off chain.
+    /// Reverts with `NoSeed`, `CallbackGasLimitTooHigh`, `InvalidNumWords`, `InvalidConfirmations`, `InsufficientFee` or
+    /// `ExcessiveFee`.
     /// @param callbackGasLimit The gas that the callback is promised, at most `callbackGasLimitMax()`.
     /// @param numWords How many words, 1 to 500.
     /// @param confirmations Blocks from the request's own to the earliest fulfillment, 1 to half the window.
@@ -149,7 +156,9 @@ interface IQuantumCoordinator {
     ) external payable returns (bytes32 requestId);
 
     /// @notice Fulfills requests whose indices lie in one batch. Needs no role: the seeds are the authority. A request
-    /// that is not pending, too early or too old is passed over; everything else that does not fit reverts.
+    /// that is not pending, too early or too old, or whose block's hash the chain no longer has, is passed over;
+    /// everything else that does not fit reverts.
+    /// @dev Reverts with `InvalidRun`, `UnexpectedIndex`, `InvalidProof` or `InsufficientGas`.
     /// @param fulfillments What is served, in the order of the indices.
     /// @param siblings The hashes that the committed root takes besides: first the leaves of the indices between the
     /// served ones, in their order; then, level by level from the leaves upwards, the node left of the run and the
@@ -157,6 +166,7 @@ interface IQuantumCoordinator {
     function fulfill(Fulfillment[] calldata fulfillments, bytes32[] calldata siblings) external;
 
     /// @notice Repeats a callback that failed, with at least the promised gas. Anybody can; reverts if it fails again.
+    /// @dev Reverts with `NotFailed`, `InsufficientGas` or `RedeliveryFailed`.
     /// @param requestId The request.
     /// @param requester Its requester.
     /// @param callbackGasLimit Its promised gas.
@@ -171,25 +181,30 @@ interface IQuantumCoordinator {
     ) external;
 
     /// @notice Cancels a request of the caller whose window has passed, and refunds its whole fee.
+    /// @dev Reverts with `NotRequester`, `InvalidReceiver`, `WindowOpen` or `NotPending`, and when `to` refuses.
     /// @param request The request.
     /// @param to Who gets the refund.
     function cancel(Request calldata request, address payable to) external;
 
     /// @notice Commits the roots of the next batches. Operator only.
+    /// @dev Reverts with `NotOperator`, `UnexpectedFirstIndex` or `InvalidRoots`.
     /// @param first The next uncommitted index; anything else reverts.
     /// @param roots One root per batch of 256 seeds.
     function commit(uint64 first, bytes32[] calldata roots) external;
 
     /// @notice Gives up committed seeds that no request has taken. Operator only. Pending requests keep their seeds.
+    /// @dev Reverts with `NotOperator` or `InvalidDiscard`.
     /// @param upTo The index that the next request will take.
     function discard(uint64 upTo) external;
 
     /// @notice Sets the fee parameters, within their immutable bounds. Operator only.
+    /// @dev Reverts with `NotOperator` or `FeeOutOfBounds`.
     /// @param flatFeeGwei Gwei per request.
     /// @param gasMarginBps What is charged for gas, in 1/10,000 of the base fee's price.
     function setFee(uint48 flatFeeGwei, uint16 gasMarginBps) external;
 
     /// @notice Appoints the operator. Owner only.
+    /// @dev Reverts with `InvalidConfig` for the zero address.
     /// @param newOperator The account that may commit, discard and set the fee.
     function setOperator(address newOperator) external;
 
@@ -201,20 +216,30 @@ interface IQuantumCoordinator {
     function collect(uint64 slot, uint64 count) external returns (uint256 collected);
 
     /// @notice Pays out what fulfillments have earned and was collected. Owner only.
+    /// @dev Reverts with `InvalidReceiver` or `InsufficientEarnings`, and when `to` refuses.
     /// @param to Who gets it.
     /// @param amount Wei.
     function withdraw(address payable to, uint256 amount) external;
 
-    /// @notice The least that `requestRandomness` accepts in this block, in wei: for calls from contracts.
-    /// Off chain ask `feeAt` with 5/4 of the head's base fee, which rises by up to 1/8 per block.
+    /// @notice The least that `requestRandomness` accepts in this block: for calls from contracts.
+    /// @param callbackGasLimit The gas that the callback is promised.
+    /// @param numWords How many words.
+    /// @return Wei.
     function fee(uint32 callbackGasLimit, uint16 numWords) external view returns (uint256);
 
     /// @notice The fee at a given base fee, for quotes off chain, where `eth_call` sees a base fee of 0.
+    /// @dev Send 5/4 of it with the head's base fee: that covers the next block. Where a transaction may wait longer,
+    /// send more; all of it is the fee. Reverts with `FeeOutOfBounds` for a base fee beyond 128 bits.
+    /// @param callbackGasLimit The gas that the callback is promised.
+    /// @param numWords How many words.
+    /// @param baseFee Wei per gas.
+    /// @return Wei.
     function feeAt(uint32 callbackGasLimit, uint16 numWords, uint256 baseFee) external view returns (uint256);
 
     /// @notice The state of a request: never made and done are told apart by events.
-    /// @param index The index of its seed.
+    /// @param index The index of its seed; another one gives no meaningful answer.
     /// @param requestId The request.
+    /// @return Where it stands.
     function status(uint64 index, bytes32 requestId) external view returns (Status);
 
     /// @notice What `status` answers.
@@ -224,33 +249,46 @@ interface IQuantumCoordinator {
         CallbackFailed
     }
 
-    /// @notice The id of a request with these particulars on this coordinator.
+    /// @notice The id of a request with these particulars on this coordinator, made or not.
+    /// @param request The request.
+    /// @return Its id.
     function requestIdOf(Request calldata request) external view returns (bytes32);
 
-    /// @notice The next index that a request takes, and the first that is not committed.
+    /// @notice How far requests and commits have come.
+    /// @return next The index that the next request takes.
+    /// @return committed The first index that is not committed.
     function seeds() external view returns (uint64 next, uint64 committed);
 
-    /// @notice The root of a batch of 256 seeds, zero if not committed.
+    /// @notice The root of a batch of 256 seeds.
+    /// @param batch The batch: an index divided by 256.
+    /// @return The root, zero if it is not committed.
     function rootOf(uint256 batch) external view returns (bytes32);
 
-    /// @notice What was earned, collected and not withdrawn, in wei.
+    /// @notice What was earned, collected and not withdrawn.
+    /// @return Wei.
     function earned() external view returns (uint256);
 
     /// @notice How many requests were cancelled: what the operator has withheld, counted for ever.
+    /// @return A number of requests.
     function cancellations() external view returns (uint256);
 
     /// @notice The slots that requests take in turns.
+    /// @return A power of 2.
     function slotCount() external view returns (uint256);
 
-    /// @notice Blocks from a request's own to the last in which it can be fulfilled.
+    /// @notice How long a request can be fulfilled.
+    /// @return Blocks from a request's own to the last one.
     function window() external view returns (uint256);
 
-    /// @notice The block that this contract was deployed in: nothing of it is older.
+    /// @notice When this contract was deployed: nothing of it is older.
+    /// @return A block number.
     function deployedAt() external view returns (uint256);
 
-    /// @notice The most gas that a callback can be promised.
+    /// @notice The most that a callback can be promised.
+    /// @return Gas.
     function callbackGasLimitMax() external view returns (uint256);
 
-    /// @notice The account that may commit, discard and set the fee.
+    /// @notice Who may commit, discard and set the fee.
+    /// @return An account.
     function operator() external view returns (address);
 }

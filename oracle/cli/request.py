@@ -106,14 +106,14 @@ async def _request(  # noqa: PLR0913 - the verb's own options
             )
         chain = protocol.CoordinatorProtocol(await reader.chain_id(), contract)
         head = await reader.block()
-        # The base fee can rise by an eighth per block until this is mined.
-        quote = chain.encode_fee_at(0, words, head.base_fee * 5 // 4)
+        quote = chain.encode_fee_at(0, words, head.base_fee)
         try:
-            fee = protocol.CoordinatorProtocol.decode_uint(await reader.call(contract, quote))
+            now = protocol.CoordinatorProtocol.decode_uint(await reader.call(contract, quote))
         except RevertedError:
             raise ConfigError(
                 f"the contract at {contract} is no QuantumCoordinator: check --coordinator"
             ) from None
+        fee = now * 5 // 4  # it can rise until this is mined
         started = time.monotonic()
         data = chain.encode_request(0, words, confirmations, bytes(32))
         receipt = await wait_for(

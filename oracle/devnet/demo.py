@@ -99,11 +99,11 @@ async def roll_call(devnet: Devnet) -> bytes:
     """
     reader, dice = devnet.reader, devnet.deployment.dice
     gas = CoordinatorProtocol.decode_uint(await reader.call(dice, _GAS_FOR))
-    # The base fee can rise by an eighth per block until this is mined.
-    base_fee = (await reader.block()).base_fee * 5 // 4
+    base_fee = (await reader.block()).base_fee
     quote = CoordinatorProtocol.encode_fee_at(gas, DICE_PER_ROLL, base_fee)
     fee = CoordinatorProtocol.decode_uint(await reader.call(devnet.deployment.coordinator, quote))
-    return await send_transaction(reader, devnet.player(), to=dice, data=_ROLL, value=fee)
+    value = fee * 5 // 4  # it can rise until this is mined
+    return await send_transaction(reader, devnet.player(), to=dice, data=_ROLL, value=value)
 
 
 async def follow(devnet: Devnet, progress: Progress, until: int) -> None:

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: MIT
 pragma solidity ^0.8.28;
 
+import {QuantumCoordinator} from "../../contracts/QuantumCoordinator.sol";
 import {IQuantumCoordinator, Request} from "../../contracts/interfaces/IQuantumCoordinator.sol";
 import {Terms} from "../../contracts/types/Terms.sol";
 import {RecordingConsumer, RevertingConsumer} from "./support/Consumers.sol";
 import {CoordinatorTest} from "./support/CoordinatorTest.sol";
+import {HISTORY, HISTORY_CODE, HISTORY_SLOTS} from "./support/History.sol";
 import {Vm} from "./support/Vm.sol";
 
 /// @notice Refunds after the window.
@@ -39,6 +41,14 @@ contract CancelTest is CoordinatorTest {
         assertEq(address(receiver).balance, request.terms.fee(), "refund");
     }
 
+    function test_cancel_revertsWhen_theReceiverIsZero() public {
+        Request memory request = _request(ALICE);
+        _mine(WINDOW + 1);
+        vm.expectRevert(abi.encodeWithSelector(IQuantumCoordinator.InvalidReceiver.selector));
+        _cancel(request, address(0));
+        _assertStatus(request, IQuantumCoordinator.Status.Pending);
+    }
+
     function test_cancel_worksLongAfterTheWindow() public {
         Request memory request = _request(ALICE);
         _discardTo(512);
@@ -70,10 +80,25 @@ contract CancelTest is CoordinatorTest {
         _assertCounts(0, 1);
     }
 
+    /// @dev The same where the hash comes from EIP-2935.
+    function testFuzz_block_allowsFulfillingOrCancellingInALongWindow(uint16 blocks) public {
+        uint16 window = 8191;
+        vm.etch(HISTORY, HISTORY_CODE);
+        vm.store(HISTORY, bytes32((height - 1) % HISTORY_SLOTS), _blockhash(height - 1));
+        QuantumCoordinator.Config memory config = _config();
+        config.window = window;
+        _setUpCoordinator(config);
+        vm.store(HISTORY, bytes32(height % HISTORY_SLOTS), _blockhash(height));
+        _assertFulfillOrCancel(uint16(bound(blocks, window - 200, window + 200)), 1, window);
+    }
+
     /// @dev In whatever block: fulfilling, cancelling, or neither.
     function testFuzz_block_allowsFulfillingOrCancelling(uint16 blocks, uint8 confirmations) public {
         confirmations = uint8(bound(confirmations, 1, WINDOW / 2));
-        blocks = uint16(bound(blocks, 0, 3 * WINDOW));
+        _assertFulfillOrCancel(uint16(bound(blocks, 0, 3 * WINDOW)), confirmations, WINDOW);
+    }
+
+    function _assertFulfillOrCancel(uint16 blocks, uint8 confirmations, uint16 window) private {
         Request memory request = _request(ALICE, CALLBACK_GAS, 1, confirmations, 0);
         _mine(blocks);
         uint256 state = vm.snapshotState();
@@ -83,8 +108,8 @@ contract CancelTest is CoordinatorTest {
         vm.prank(ALICE);
         (bool cancelled,) =
             address(coordinator).call(abi.encodeCall(IQuantumCoordinator.cancel, (request, payable(ALICE))));
-        assertEq(fulfilled, blocks >= confirmations && blocks <= WINDOW, "fulfilled");
-        assertEq(cancelled, blocks > WINDOW, "cancelled");
+        assertEq(fulfilled, blocks >= confirmations && blocks <= window, "fulfilled");
+        assertEq(cancelled, blocks > window, "cancelled");
     }
 
     function testFuzz_cancel_revertsWhen_callerIsNotRequester(address caller) public {
@@ -93,12 +118,12 @@ contract CancelTest is CoordinatorTest {
         _mine(WINDOW + 1);
         vm.expectRevert(abi.encodeWithSelector(IQuantumCoordinator.NotRequester.selector, caller, ALICE));
         vm.prank(caller);
-        coordinator.cancel(request, payable(caller));
+        coordinator.cancel(request, payable(BOB));
         request.requester = caller;
         bytes32 id = _idOf(request);
         vm.expectRevert(abi.encodeWithSelector(IQuantumCoordinator.NotPending.selector, id));
         vm.prank(caller);
-        coordinator.cancel(request, payable(caller));
+        coordinator.cancel(request, payable(BOB));
     }
 
     function test_cancel_revertsWhen_itIsCancelled() public {

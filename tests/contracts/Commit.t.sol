@@ -64,6 +64,19 @@ contract CommitTest is CoordinatorTest {
         assertEq(coordinator.rootOf(2), 0, "root");
     }
 
+    /// @dev Slot 2 holds the counters: `committed` is 40 bits from bit 40 on.
+    function test_commit_revertsWhen_thereAreNoMoreIndices() public {
+        uint256 counters = uint256(vm.load(address(coordinator), bytes32(uint256(2))));
+        uint256 last = 2 ** 40 - 256;
+        counters = counters & ~(uint256(type(uint40).max) << 40) | last << 40;
+        vm.store(address(coordinator), bytes32(uint256(2)), bytes32(counters));
+        vm.expectRevert(abi.encodeWithSelector(IQuantumCoordinator.InvalidRoots.selector));
+        _commit(uint64(last), keccak256("root"));
+        counters -= 256 << 40;
+        vm.store(address(coordinator), bytes32(uint256(2)), bytes32(counters));
+        _commit(uint64(last - 256), keccak256("root"));
+    }
+
     function test_discard_movesTheNextIndex() public {
         vm.recordLogs();
         _discardTo(300);

@@ -55,7 +55,8 @@ contract DiceRollerTest is CoordinatorTest {
     }
 
     function test_roll_revertsWhen_thePriceIsNotPaid() public {
-        uint256 price = _dice.priceAt(2, block.basefee);
+        uint256 price = coordinator.fee(_dice.gasFor(2), 2);
+        assertEq(_dice.priceAt(2, block.basefee), price * 5 / 4, "price with its margin");
         vm.deal(ALICE, price);
         vm.expectRevert(
             abi.encodeWithSelector(IQuantumCoordinator.InsufficientFee.selector, price - 1, price)

@@ -131,6 +131,12 @@ contract FeeTest is CoordinatorTest {
         _expectInsufficientEarnings(1, 0);
     }
 
+    function test_withdraw_revertsWhen_theReceiverIsZero() public {
+        vm.expectRevert(abi.encodeWithSelector(IQuantumCoordinator.InvalidReceiver.selector));
+        vm.prank(OWNER);
+        coordinator.withdraw(payable(address(0)), 0);
+    }
+
     function test_withdraw_neverPaysEscrow() public {
         Request memory cancelled = _request(ALICE);
         Request memory fulfilled = _request(ALICE);

@@ -44,7 +44,7 @@ contract ProofTest is CoordinatorTest {
         items[0].seed = _node(address(coordinator), 0, 2);
         bytes32[] memory proof = new bytes32[](1);
         proof[0] = _node(address(coordinator), 0, 3);
-        vm.expectRevert();
+        vm.expectRevert(abi.encodeWithSelector(IQuantumCoordinator.InvalidProof.selector));
         coordinator.fulfill(items, proof);
     }
 
@@ -178,8 +178,9 @@ contract ProofTest is CoordinatorTest {
 
     function testFuzz_fulfill_revertsWhen_anIndexLiesBeyondTheLast(uint64 index) public {
         Request[] memory requests = _pendingRequests();
-        requests[1].terms = _withIndex(requests[1], bound(index, 7, type(uint64).max));
-        vm.expectRevert();
+        index = uint64(bound(index, 7, type(uint64).max));
+        requests[1].terms = _withIndex(requests[1], index);
+        vm.expectRevert(abi.encodeWithSelector(IQuantumCoordinator.UnexpectedIndex.selector, index, 4));
         coordinator.fulfill(_fulfillmentsOf(requests), _proofOf(3, 4));
     }
 

@@ -76,7 +76,8 @@ contract RaffleTest is CoordinatorTest {
     function test_draw_revertsWhen_theFeeIsNotPaid() public {
         _buy(ALICE, 3);
         CLOCK.warp(CLOSES_AT);
-        uint256 fee = _raffle.drawPriceAt(block.basefee);
+        uint256 fee = coordinator.fee(_raffle.CALLBACK_GAS(), 1);
+        assertEq(_raffle.drawPriceAt(block.basefee), fee * 5 / 4, "price with its margin");
         vm.deal(BOB, fee);
         vm.expectRevert(abi.encodeWithSelector(IQuantumCoordinator.InsufficientFee.selector, fee - 1, fee));
         vm.prank(BOB);

@@ -141,12 +141,12 @@ contract RingTest is CoordinatorTest {
         vm.recordLogs();
         vm.prank(BOB);
         assertEq(coordinator.collect(0, 2), sum, "collected");
+        assertEq(coordinator.collect(0, 2), 0, "collected twice");
         Vm.Log[] memory logs = vm.getRecordedLogs();
         assertEq(logs.length, 1, "events");
         assertEq(logs[0].topics[0], IQuantumCoordinator.EarningsCollected.selector, "event");
         assertEq(abi.decode(logs[0].data, (uint256)), sum, "amount");
         assertEq(coordinator.earned(), sum, "earned");
-        assertEq(coordinator.collect(0, 2), 0, "collected twice");
         assertEq(BOB.balance, 0, "balance of who collects");
     }
 
@@ -186,6 +186,20 @@ contract RingTest is CoordinatorTest {
         _request(address(_consumer)); // takes this one
         assertEq(coordinator.earned(), value, "earned");
         assertEq(coordinator.collect(0, 2), 0, "collected");
+    }
+
+    /// @dev The most that a slot can hold, and still no request that is pending.
+    function test_fulfill_earnsTheLargestFee() public {
+        uint256 value = type(uint96).max;
+        vm.deal(ALICE, value);
+        vm.recordLogs();
+        vm.prank(ALICE);
+        coordinator.requestRandomness{value: value}(CALLBACK_GAS, 1, 1, 0);
+        Request memory request = _requestIn(vm.getRecordedLogs()[0]);
+        _mine(1);
+        _fulfill(request);
+        assertEq(coordinator.collect(0, 2), value, "collected");
+        _assertCounts(1, 0);
     }
 
     /// @dev What has no slot is earned at once.
