@@ -17,6 +17,11 @@ Every error that the package raises on purpose.
     ├── PoolError                   the encrypted pool
     │   ├── PoolKeyError
     │   └── SeedGoneError
+    ├── GatewayError                a client of the gateway that gets nothing
+    │   ├── KeyRefusedError
+    │   ├── ParametersError
+    │   └── RateLimitedError        (retryable, after `retry_after` seconds)
+    │       └── QuotaExhaustedError
     ├── ChainError                  an endpoint or what it says
     │   ├── EndpointError           (retryable)
     │   │   ├── AnsweredError       (retryable)
@@ -153,6 +158,42 @@ class PoolKeyError(PoolError):
 class SeedGoneError(PoolError):
     """
     The seed of an index is not, or no longer, in the pool.
+    """
+
+
+class GatewayError(OracleError):
+    """
+    A client of the gateway may not draw, or not now.
+    """
+
+
+class KeyRefusedError(GatewayError):
+    """
+    The key is missing, unknown, revoked, or not meant for this dialect.
+    """
+
+
+class ParametersError(GatewayError):
+    """
+    A parameter is missing or out of its range.
+    """
+
+
+class RateLimitedError(GatewayError):
+    """
+    The client draws faster than its rate; it may come back after `retry_after` seconds.
+    """
+
+    retryable = True
+
+    def __init__(self, message: str, *, retry_after: float) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class QuotaExhaustedError(RateLimitedError):
+    """
+    The client has drawn its quota of this month.
     """
 
 

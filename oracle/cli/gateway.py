@@ -24,10 +24,10 @@ from oracle.errors import ConfigError
 )
 def gateway(port: int, host: str, *, simulate: bool) -> None:
     """
-    Speak the API of ANU Quantum Numbers, so that a client of that service works with only its base
-    URL changed.
+    Speak the APIs of ANU (old and new), QRNG Open API, Qrypt and QCI, so that a client of those
+    services works with only its base URL changed.
 
-    The dialect is under /anu, its description under /docs.
+    They are under /anu, /qrng-open-api, /qrypt and /qci, their description under /docs.
     """
     if not simulate:
         raise ConfigError("this version of the gateway only simulates: add --simulate")
@@ -35,4 +35,4 @@ def gateway(port: int, host: str, *, simulate: bool) -> None:
     from oracle.gateway.server import serve  # noqa: PLC0415
     from oracle.gateway.simulator import Simulator  # noqa: PLC0415
 
-    asyncio.run(serve(create_app(Simulator()), host, port))
+    asyncio.run(serve(create_app(Simulator(), faults=True), host, port))

@@ -1,14 +1,9 @@
 """
 The dialect of ANU Quantum Numbers: one path, three parameters, and a length that is a string.
-
-Parameters are read by hand, because the framework would answer a bad one with a status that this
-vendor does not have.
 """
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from fastapi import APIRouter, Request, Response, Security
@@ -16,10 +11,14 @@ from fastapi.responses import JSONResponse
 from fastapi.security import APIKeyHeader
 from pydantic import BaseModel, Field
 
-from oracle.errors import SourceUnavailableError
+from oracle.errors import KeyRefusedError, ParametersError, QuotaExhaustedError, RateLimitedError
+from oracle.gateway.answering import Answers
+from oracle.gateway.desk import Scope
+from oracle.gateway.reading import cut, query_integer
 
 if TYPE_CHECKING:
-    from oracle.gateway.feed import EntropyFeed
+    from oracle.errors import OracleError
+    from oracle.gateway.desk import Desk
 
 LENGTH_MAX = 1024
 SIZE_MAX = 10
@@ -54,10 +53,10 @@ class BadRequest(BaseModel):
 
 class Refusal(BaseModel):
     """
-    The key is missing or refused, or the feed cannot deliver; nothing was drawn.
+    The key is refused, the client draws too fast or too much, or there is no supply.
     """
 
-    message: str
+    message: Literal["Forbidden", "Too Many Requests", "Limit Exceeded", "Service Unavailable"]
 
 
 PARAMETERS: list[dict[str, Any]] = [
@@ -86,28 +85,7 @@ PARAMETERS: list[dict[str, Any]] = [
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class _Order:
-    """
-    A request whose parameters are good.
-    """
-
-    type: str
-    length: int
-    item_bytes: int
-
-    def items(self, data: bytes) -> list[int] | list[str]:
-        """
-        Cut the bytes into the items of the reply.
-        """
-        width = self.item_bytes
-        blocks = [data[at : at + width] for at in range(0, len(data), width)]
-        if self.type in HEX_TYPES:
-            return [block.hex() for block in blocks]
-        return [int.from_bytes(block, "big") for block in blocks]
-
-
-def router(source: EntropyFeed) -> APIRouter:
+def router(desk: Desk) -> APIRouter:
     """
     Return the routes, to be mounted under a prefix that answers with and without a slash.
     """
@@ -119,74 +97,71 @@ def router(source: EntropyFeed) -> APIRouter:
 
         Bytes per request: `uint8` 1,024, `uint16` 2,048, `hex8` 10,240, `hex16` 20,480 at most.
         """
-        if not _allowed(source, request):
-            return JSONResponse({"message": "Forbidden"}, status_code=403)
-        order = _order(request)
-        if isinstance(order, str):
-            return JSONResponse({"success": False, "message": order}, status_code=400)
-        wanted = order.length * order.item_bytes
-        data = await source.draw(wanted)
-        if len(data) != wanted:
-            raise SourceUnavailableError("The feed broke its promise of an exact length: mend it.")
+        visit = await desk.admit(request, Scope.ANU, request.headers.get("x-api-key"))
+        kind, length, item_bytes = _order(request)
+        if request.method == "HEAD":
+            return JSONResponse(None)
+        data = await visit.draw(length * item_bytes)
         return JSONResponse(
             {
                 "success": True,
-                "type": order.type,
-                "length": str(order.length),
-                "data": order.items(data),
+                "type": kind,
+                "length": str(length),
+                "data": items(data, item_bytes, digits=kind in HEX_TYPES),
             }
         )
 
-    async def head(request: Request) -> Response:
-        if not _allowed(source, request):
-            status = 403
-        else:
-            status = 400 if isinstance(_order(request), str) else 200
-        return Response(status_code=status, media_type="application/json")
-
-    for path in ("", "/"):
-        routes.add_api_route(
-            path,
-            numbers,
-            methods=["GET"],
-            include_in_schema=path == "/",
-            summary="Random numbers",
-            dependencies=[Security(_KEY)],
-            openapi_extra={"parameters": PARAMETERS},
-            responses={
-                200: {"model": Numbers},
-                400: {"model": BadRequest},
-                403: {"model": Refusal},
-                503: {"model": Refusal},
-            },
-        )
-        routes.add_api_route(path, head, methods=["HEAD"], include_in_schema=False)
+    Answers(routes, _refuse).get(
+        ["", "/"],
+        numbers,
+        summary="Random numbers",
+        dependencies=[Security(_KEY)],
+        openapi_extra={"parameters": PARAMETERS},
+        responses={
+            200: {"model": Numbers},
+            400: {"model": BadRequest},
+            403: {"model": Refusal},
+            429: {"model": Refusal},
+            503: {"model": Refusal},
+        },
+    )
     return routes
 
 
-def _allowed(source: EntropyFeed, request: Request) -> bool:
-    key = request.headers.get("x-api-key", "").strip()
-    return bool(key) and source.accepts(key)
+def items(data: bytes, item_bytes: int, *, digits: bool) -> list[int] | list[str]:
+    """
+    Cut bytes into the items of a reply: hexadecimal digits, or big-endian integers.
+    """
+    blocks = cut(data, item_bytes)
+    if digits:
+        return [block.hex() for block in blocks]
+    return [int.from_bytes(block, "big") for block in blocks]
 
 
-def _order(request: Request) -> _Order | str:
-    query = request.query_params
-    length = _integer(query.get("length"), LENGTH_MAX)
+def _order(request: Request) -> tuple[str, int, int]:
+    length = query_integer(request, "length", LENGTH_MAX)
     if length is None:
-        return f"length must be an integer from 1 to {LENGTH_MAX}"
-    kind = query.get("type", "")
+        raise ParametersError(f"length must be an integer from 1 to {LENGTH_MAX}")
+    kind = request.query_params.get("type", "")
     if kind not in UNIT_BYTES:
-        return f"type must be one of {', '.join(UNIT_BYTES)}"
+        raise ParametersError(f"type must be one of {', '.join(UNIT_BYTES)}")
     if kind not in HEX_TYPES:
-        return _Order(kind, length, UNIT_BYTES[kind])
-    size = _integer(query.get("size"), SIZE_MAX)
+        return kind, length, UNIT_BYTES[kind]
+    size = query_integer(request, "size", SIZE_MAX)
     if size is None:
-        return f"size must be an integer from 1 to {SIZE_MAX}"
-    return _Order(kind, length, UNIT_BYTES[kind] * size)
+        raise ParametersError(f"size must be an integer from 1 to {SIZE_MAX}")
+    return kind, length, UNIT_BYTES[kind] * size
 
 
-def _integer(text: str | None, maximum: int) -> int | None:
-    if text is None or not re.fullmatch(r"[0-9]{1,9}", text):
-        return None
-    number = int(text)
-    return number if 1 <= number <= maximum else None
+def _refuse(error: OracleError) -> Response:
+    match error:
+        case ParametersError():
+            return JSONResponse({"success": False, "message": str(error)}, status_code=400)
+        case KeyRefusedError():
+            return JSONResponse({"message": "Forbidden"}, status_code=403)
+        case QuotaExhaustedError():
+            return JSONResponse({"message": "Limit Exceeded"}, status_code=429)
+        case RateLimitedError():
+            return JSONResponse({"message": "Too Many Requests"}, status_code=429)
+        case _:
+            return JSONResponse({"message": "Service Unavailable"}, status_code=503)

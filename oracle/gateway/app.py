@@ -1,26 +1,29 @@
 """
-The gateway's application: one feed, one router per dialect.
+The gateway's application: one desk, one router per dialect.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fastapi import FastAPI, Request
-from fastapi.responses import JSONResponse
+from fastapi import FastAPI
 from pydantic import BaseModel, Field
 from starlette.datastructures import MutableHeaders
 
 from oracle import __version__
-from oracle.errors import OracleError
-from oracle.gateway import anu
+from oracle.gateway import anu, anu_legacy, qci, qrng_open_api, qrypt
+from oracle.gateway.desk import Scope
+from oracle.gateway.simulator import FaultMiddleware
 
 if TYPE_CHECKING:
-    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+    from starlette.types import ASGIApp, Message, Receive, Send
+    from starlette.types import Scope as Connection
 
-    from oracle.gateway.feed import EntropyFeed
+    from oracle.gateway.desk import Desk
 
 SIMULATED_HEADER = "X-Entropy-Simulated"
+# The prefixes of the deployments: the specification's, Qrypt's, and Quside's, which has none.
+OPEN_API_PREFIXES = ("/v1", "/api/v1", "")
 
 DESCRIPTION = """
 A server that speaks the HTTP dialects of quantum random number vendors, each under its own prefix
@@ -49,7 +52,7 @@ class _Stamp:
         self._app = app
         self._simulated = simulated
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Connection, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -65,12 +68,13 @@ class _Stamp:
         await self._app(scope, receive, stamped)
 
 
-def create_app(source: EntropyFeed) -> FastAPI:
+def create_app(desk: Desk, *, faults: bool = False) -> FastAPI:
     """
-    Return the application that hands out the bytes of one feed in every dialect.
+    Return the application that hands out the bytes of one desk in every dialect; `faults` lets
+    clients of a simulator ask for faults.
 
-    Guarantees: each draw of the feed goes to one reply; HEAD draws nothing; no reply of status 422
-    or redirect leaves where a vendor sends none.
+    Guarantees: each draw goes to one reply; HEAD draws nothing; no redirect leaves, and no reply
+    of status 422 where a vendor sends none.
     Does not: store, log or count entropy.
     """
     app = FastAPI(
@@ -79,19 +83,22 @@ def create_app(source: EntropyFeed) -> FastAPI:
         description=DESCRIPTION,
         redirect_slashes=False,
     )
-    app.add_middleware(_Stamp, simulated=source.simulated)
-    app.add_exception_handler(OracleError, _unavailable)
-    app.include_router(anu.router(source), prefix="/anu", tags=["ANU Quantum Numbers"])
+    if faults:
+        app.add_middleware(FaultMiddleware)
+    app.add_middleware(_Stamp, simulated=desk.simulated)
+    app.include_router(anu_legacy.router(desk), prefix="/anu", tags=["ANU, first API"])
+    app.include_router(anu.router(desk), prefix="/anu", tags=["ANU Quantum Numbers"])
+    open_api = qrng_open_api.router(desk, qrng_open_api.Variant(scope=Scope.QRNG_OPEN_API))
+    for prefix in OPEN_API_PREFIXES:
+        app.include_router(open_api, prefix=f"/qrng-open-api{prefix}", tags=["QRNG Open API"])
+    app.include_router(qrypt.router(desk), prefix="/qrypt/api/v1", tags=["Qrypt"])
+    app.include_router(qci.router(desk), prefix="/qci", tags=["QCI uQRNG"])
 
     @app.get("/healthz", summary="Is the process alive?", tags=["operations"])
     async def healthz() -> Health:
         """
-        Answer without touching the feed.
+        Answer without touching the supply.
         """
         return Health(status="ok")
 
     return app
-
-
-async def _unavailable(_request: Request, _error: Exception) -> JSONResponse:
-    return JSONResponse({"message": "Service Unavailable"}, status_code=503)

@@ -16,10 +16,14 @@ from oracle.errors import SourceCredentialsError as CredentialsError
 from oracle.errors import SourceUnavailableError as UnavailableError
 from oracle.gateway.app import create_app
 from oracle.gateway.server import serve
-from oracle.gateway.simulator import Simulator
+from oracle.gateway.simulator import SimulatedVisit, Simulator
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+
+    from fastapi import Request
+
+    from oracle.gateway.desk import Scope
 
 pytestmark = pytest.mark.integration
 
@@ -27,8 +31,8 @@ pytestmark = pytest.mark.integration
 class OneKey(Simulator):
     """A simulator that knows one key."""
 
-    def accepts(self, key: str) -> bool:
-        return key == "good"
+    async def admit(self, request: Request, scope: Scope, key: str | None) -> SimulatedVisit:
+        return await super().admit(request, scope, key if key == "good" else None)
 
 
 def free_port() -> int:

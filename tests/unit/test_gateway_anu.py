@@ -2,45 +2,20 @@ from __future__ import annotations
 
 from typing import Any
 
-import httpx
 import pytest
 
-from oracle.errors import PoolError
-from oracle.gateway.app import create_app
+from oracle.errors import (
+    OracleError,
+    PoolError,
+    QuotaExhaustedError,
+    RateLimitedError,
+)
 from oracle.gateway.simulator import Simulator
+from tests.gateway import CountingDesk, call
 
 pytestmark = pytest.mark.unit
 
 KEY = {"x-api-key": "any"}
-
-
-class CountingFeed:
-    """Bytes 0, 1, 2, … that remembers what was drawn."""
-
-    def __init__(self, *, simulated: bool = False, surplus: int = 0) -> None:
-        self.simulated = simulated
-        self.drawn: list[int] = []
-        self._surplus = surplus
-
-    def accepts(self, key: str) -> bool:
-        return key in ("any", "")
-
-    async def draw(self, n_bytes: int) -> bytes:
-        self.drawn.append(n_bytes)
-        return bytes(at % 256 for at in range(n_bytes + self._surplus))
-
-
-class EmptyFeed(CountingFeed):
-    async def draw(self, n_bytes: int) -> bytes:
-        raise PoolError("The pool is empty: refill it.")
-
-
-async def call(
-    feed: Any, path: str, *, method: str = "GET", headers: dict[str, str] | None = None
-) -> httpx.Response:
-    transport = httpx.ASGITransport(create_app(feed))
-    async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as client:
-        return await client.request(method, path, headers=KEY if headers is None else headers)
 
 
 @pytest.mark.parametrize(
@@ -54,11 +29,11 @@ async def call(
     ],
 )
 async def test_types_have_the_vendors_widths(query: str, data: list[Any], drawn: int) -> None:
-    feed = CountingFeed()
-    reply = await call(feed, f"/anu?{query}")
+    desk = CountingDesk()
+    reply = await call(desk, f"/anu?{query}")
     assert reply.status_code == 200
     assert reply.json()["data"] == data
-    assert feed.drawn == [drawn]
+    assert desk.drawn == [drawn]
 
 
 @pytest.mark.parametrize("path", ["/anu", "/anu/"])
@@ -74,16 +49,16 @@ async def test_largest_reply_has_the_vendors_shape(path: str) -> None:
 
 @pytest.mark.parametrize("headers", [{}, {"x-api-key": ""}, {"x-api-key": "  "}])
 async def test_missing_key_is_forbidden_before_all_else(headers: dict[str, str]) -> None:
-    reply = await call(CountingFeed(), "/anu?length=0", headers=headers)
+    reply = await call(CountingDesk(), "/anu?length=0", headers=headers)
     assert reply.status_code == 403
     assert reply.json() == {"message": "Forbidden"}
 
 
-async def test_key_that_the_feed_refuses_draws_nothing() -> None:
-    feed = CountingFeed()
-    reply = await call(feed, "/anu?length=1&type=uint8", headers={"x-api-key": "other"})
+async def test_key_that_is_refused_draws_nothing() -> None:
+    desk = CountingDesk()
+    reply = await call(desk, "/anu?length=1&type=uint8", headers={"x-api-key": "other"})
     assert reply.status_code == 403
-    assert feed.drawn == []
+    assert desk.drawn == []
 
 
 @pytest.mark.parametrize(
@@ -110,14 +85,14 @@ async def test_key_that_the_feed_refuses_draws_nothing() -> None:
     ],
 )
 async def test_bad_parameters_get_400_and_draw_nothing(query: str) -> None:
-    feed = CountingFeed()
-    reply = await call(feed, f"/anu?{query}")
+    desk = CountingDesk()
+    reply = await call(desk, f"/anu?{query}")
     assert reply.status_code == 400
     content = reply.json()
     assert content["success"] is False
     assert content["message"]
     assert set(content) == {"success", "message"}
-    assert feed.drawn == []
+    assert desk.drawn == []
 
 
 @pytest.mark.parametrize(
@@ -129,12 +104,12 @@ async def test_bad_parameters_get_400_and_draw_nothing(query: str) -> None:
     ],
 )
 async def test_head_draws_nothing(path: str, code: int) -> None:
-    feed = CountingFeed()
-    reply = await call(feed, path, method="HEAD")
+    desk = CountingDesk()
+    reply = await call(desk, path, method="HEAD")
     assert reply.status_code == code
     assert reply.content == b""
-    assert feed.drawn == []
-    assert (await call(feed, path, method="HEAD", headers={})).status_code == 403
+    assert desk.drawn == []
+    assert (await call(desk, path, method="HEAD", headers={})).status_code == 403
 
 
 @pytest.mark.parametrize(
@@ -153,31 +128,38 @@ async def test_every_reply_of_the_simulator_is_marked(path: str, headers: dict[s
 
 
 async def test_real_entropy_is_not_marked_and_never_cached() -> None:
-    reply = await call(CountingFeed(), "/anu?length=5&type=uint8")
+    reply = await call(CountingDesk(), "/anu?length=5&type=uint8")
     assert "X-Entropy-Simulated" not in reply.headers
     assert reply.headers["Cache-Control"] == "no-store"
 
 
-@pytest.mark.parametrize("feed", [EmptyFeed(), CountingFeed(surplus=1), CountingFeed(surplus=-1)])
-async def test_feed_that_cannot_deliver_means_come_back_later(feed: CountingFeed) -> None:
-    reply = await call(feed, "/anu?length=5&type=uint8")
-    assert reply.status_code == 503
-    assert reply.json() == {"message": "Service Unavailable"}
+@pytest.mark.parametrize(
+    ("error", "status", "message"),
+    [
+        (PoolError("The pool is empty."), 503, "Service Unavailable"),
+        (RateLimitedError("too fast", retry_after=1), 429, "Too Many Requests"),
+        (QuotaExhaustedError("all drawn", retry_after=1), 429, "Limit Exceeded"),
+    ],
+)
+async def test_refusals_are_the_vendors(error: OracleError, status: int, message: str) -> None:
+    reply = await call(CountingDesk(error=error), "/anu?length=5&type=uint8")
+    assert reply.status_code == status
+    assert reply.json() == {"message": message}
 
 
 async def test_health_needs_no_key() -> None:
-    reply = await call(CountingFeed(), "/healthz", headers={})
+    reply = await call(CountingDesk(), "/healthz", headers={})
     assert reply.json() == {"status": "ok"}
 
 
 async def test_documentation_names_the_parameters_and_no_422() -> None:
-    assert (await call(CountingFeed(), "/docs")).status_code == 200
-    paths = (await call(CountingFeed(), "/openapi.json")).json()["paths"]
+    assert (await call(CountingDesk(), "/docs")).status_code == 200
+    paths = (await call(CountingDesk(), "/openapi.json")).json()["paths"]
     operation = paths["/anu/"]["get"]
     assert [parameter["name"] for parameter in operation["parameters"]] == [
         "length",
         "type",
         "size",
     ]
-    assert set(operation["responses"]) == {"200", "400", "403", "503"}
+    assert set(operation["responses"]) == {"200", "400", "403", "429", "503"}
     assert operation["security"]
