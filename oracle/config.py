@@ -227,6 +227,24 @@ class Settings(BaseSettings):
         return settings.model_copy(update=_rooted(settings, path.resolve().parent))
 
 
+class GatewaySettings(Settings):
+    """
+    Everything that `oracle gateway` is told: a database, a pool and sources of its own, no chain.
+    """
+
+    database: Path = Path("gateway.db")  #: SQLite file, never a node's
+    chains: dict[Name, ChainSettings] = {}
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.chains:
+            raise ValueError(
+                "a gateway knows no chains and never shares a node's pool: give it a file of its "
+                "own, with database, pool and sources"
+            )
+        return self
+
+
 def secret(value: SecretStr | None, file: Path | None, *, what: str, variable: str) -> str:
     """
     Return a secret from its value or its file.

@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from oracle.config import checked_endpoint, read_secret_file
+from oracle.config import checked_endpoint, read_secret_file, secret, variable_of
 from oracle.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from oracle.chain.wallets import LocalSigner
+    from oracle.config import PoolSettings
+    from oracle.store.seal import EpochFile, PoolKey
 
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON document on stdout instead of text."
@@ -93,6 +95,25 @@ def load_signer(keystore: Path | None) -> LocalSigner:
     if password is None:
         password = click.prompt("Password", hide_input=True, err=True)
     return wallets.from_keystore(text, password, keystore)
+
+
+def load_pool_key(pool: PoolSettings) -> tuple[PoolKey, EpochFile]:
+    """
+    Load the key of a pool and find its epoch file.
+    """
+    from oracle.store.seal import EpochFile, PoolKey  # noqa: PLC0415 - cryptography is slow to import
+
+    text = secret(pool.key, pool.key_file, what="pool key", variable=variable_of("pool", "key"))
+    epoch_file = pool.epoch_file
+    if epoch_file is None:
+        if pool.key_file is None:
+            raise ConfigError(
+                "pool.epoch_file is missing: with the pool key in a variable, name a file for the "
+                "pool's epoch "
+                "that is not backed up with the database"
+            )
+        epoch_file = pool.key_file.with_name(pool.key_file.name + ".epoch")
+    return PoolKey.from_text(text), EpochFile(epoch_file)
 
 
 def print_json(document: object) -> None:

@@ -12,18 +12,16 @@ from typing import TYPE_CHECKING
 import click
 
 from oracle import log
-from oracle.cli.options import config_option, log_json_option
+from oracle.cli.options import config_option, load_pool_key, log_json_option
 from oracle.cli.sources import compose_supplies
-from oracle.config import Settings, secret, variable_of
-from oracle.errors import ConfigError, EndpointError
+from oracle.config import Settings
+from oracle.errors import EndpointError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from oracle.cli.chains import ConfiguredChain
-    from oracle.config import PoolSettings
     from oracle.runner import Runner
-    from oracle.store.seal import EpochFile, PoolKey
 
 
 @click.command(epilog="Example: oracle run --config oracle.toml")
@@ -101,22 +99,3 @@ async def _answers(chain: ConfiguredChain) -> bool:
         log.get().warning("chain_unreachable", chain=chain.name, error=str(error))
         return False
     return True
-
-
-def load_pool_key(pool: PoolSettings) -> tuple[PoolKey, EpochFile]:
-    """
-    Return the pool key and the epoch file beside it.
-    """
-    from oracle.store.seal import EpochFile, PoolKey  # noqa: PLC0415 - cryptography is slow to import
-
-    text = secret(pool.key, pool.key_file, what="pool key", variable=variable_of("pool", "key"))
-    epoch_file = pool.epoch_file
-    if epoch_file is None:
-        if pool.key_file is None:
-            raise ConfigError(
-                "pool.epoch_file is missing: with the pool key in a variable, name a file for the "
-                "pool's epoch "
-                "that is not backed up with the database"
-            )
-        epoch_file = pool.key_file.with_name(pool.key_file.name + ".epoch")
-    return PoolKey.from_text(text), EpochFile(epoch_file)

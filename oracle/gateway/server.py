@@ -7,6 +7,9 @@ from __future__ import annotations
 import asyncio
 import errno
 import socket
+import ssl
+import stat
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import uvicorn
@@ -14,13 +17,55 @@ import uvicorn
 from oracle.errors import ConfigError, PortInUseError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from fastapi import FastAPI
 
 GRACE_SECONDS = 5
 PORT_MAX = 65_535
 
 
-async def serve(app: FastAPI, host: str, port: int) -> None:
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """
+    PEM files: a certificate with its chain, its key, and the authority of the clients, if each of
+    them has to show a certificate too.
+    """
+
+    certificate: Path
+    key: Path
+    client_ca: Path | None = None
+
+    def check(self) -> None:
+        """
+        Raise `ConfigError` when the files cannot be used.
+        """
+        if self.key.exists() and self.key.stat().st_mode & (stat.S_IROTH | stat.S_IWOTH):
+            raise ConfigError(
+                f"the TLS key {self.key} is open to everybody: run `chmod 600 {self.key}`"
+            )
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        try:
+            # Without a password for the key, the library would ask for one on the terminal.
+            context.load_cert_chain(self.certificate, self.key, password="")
+        except (OSError, ValueError) as error:
+            raise ConfigError(
+                f"the TLS certificate {self.certificate} and the key {self.key} cannot be used "
+                f"({_reason(error)}): give PEM files that belong together, the key without a "
+                "password"
+            ) from None
+        if self.client_ca is None:
+            return
+        try:
+            context.load_verify_locations(self.client_ca)
+        except OSError as error:
+            raise ConfigError(
+                f"the certificate authority {self.client_ca} cannot be used ({_reason(error)}): "
+                "give a PEM file"
+            ) from None
+
+
+async def serve(app: FastAPI, host: str, port: int, tls: Tls | None = None) -> None:
     """
     Serve the application until the task is cancelled or the process gets SIGINT or SIGTERM.
 
@@ -29,9 +74,12 @@ async def serve(app: FastAPI, host: str, port: int) -> None:
 
     Raises:
         PortInUseError: another socket listens there.
-        ConfigError: the address cannot be listened on for another reason.
+        ConfigError: the address cannot be listened on for another reason, or the files of `tls`
+            cannot be used.
 
     """
+    if tls is not None:
+        tls.check()
     listener = _listen(host, port)
     server = uvicorn.Server(
         uvicorn.Config(
@@ -41,6 +89,10 @@ async def serve(app: FastAPI, host: str, port: int) -> None:
             access_log=False,
             server_header=False,
             timeout_graceful_shutdown=GRACE_SECONDS,
+            ssl_certfile=tls.certificate if tls else None,
+            ssl_keyfile=tls.key if tls else None,
+            ssl_ca_certs=str(tls.client_ca) if tls and tls.client_ca else None,
+            ssl_cert_reqs=ssl.CERT_REQUIRED if tls and tls.client_ca else ssl.CERT_NONE,
         )
     )
     try:
@@ -51,6 +103,10 @@ async def serve(app: FastAPI, host: str, port: int) -> None:
         raise
     finally:
         listener.close()
+
+
+def _reason(error: Exception) -> str:
+    return error.reason if isinstance(error, ssl.SSLError) else str(getattr(error, "strerror", ""))
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -7,7 +7,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import exists, insert, select, update
 
 from oracle.store.schema import cursors, settings
 
@@ -80,3 +80,12 @@ async def put_setting(tx: AsyncConnection, name: str, value: str) -> None:
     updated = await tx.execute(update(settings).where(settings.c.name == name).values(value=value))
     if not updated.rowcount:
         await tx.execute(insert(settings).values(name=name, value=value))
+
+
+async def knows_a_chain(connection: AsyncConnection) -> bool:
+    """
+    Return whether a node has worked on this database.
+    """
+    return bool(
+        await connection.scalar(select(exists().where(settings.c.name.startswith("genesis:"))))
+    )

@@ -4,6 +4,7 @@ The durable pool of entropy: encrypted, every block bound to one purpose, erased
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from oracle.store.engine import Database
 
+SEED_BYTES = 32
 _KEY_CHECK = "pool_key_check"
 _EPOCH = "pool_epoch"
 # A request in one of these needs its seed no more once its window has passed.
@@ -64,7 +66,10 @@ def native_purpose(chain_id: int, contract: str, index: int) -> str:
     return f"native:{chain_id}:{contract.lower()}:{index}"
 
 
-def _block_context(block_id: bytes, sources: str, received_at: int) -> bytes:
+def block_context(block_id: bytes, sources: str, received_at: int) -> bytes:
+    """
+    Return what a block's ciphertext is bound to.
+    """
     return b"|".join(
         [b"block", block_id.hex().encode(), sources.encode(), str(received_at).encode()]
     )
@@ -159,9 +164,7 @@ class Pool:
         rows = []
         for block in new:
             sources = ",".join(block.sources)
-            sealed = self.key.seal(
-                block.seed, _block_context(block.id, sources, block.received_at)
-            )
+            sealed = self.key.seal(block.seed, block_context(block.id, sources, block.received_at))
             rows.append(
                 {
                     "id": block.id,
@@ -225,15 +228,13 @@ class Pool:
         purposes = [native_purpose(chain_id, contract, index) for index in indices]
         async with database.read() as connection:
             bound = await self._seeds(connection, purposes)
-            stored = int(await get_setting(connection, _EPOCH) or 0)
         if len(bound) == len(purposes):
             return [bound[purpose] for purpose in purposes]
         if bound:
             raise PoolError("a batch is bound in part, which no crash explains: stop and inspect")
-        self._epoch.write(stored + 1)
-        fault_point("epoch-advanced")
+        epoch = await self.advance_epoch(database)
         async with database.write() as tx:
-            await put_setting(tx, _EPOCH, str(stored + 1))
+            await self.put_epoch(tx, epoch)
             free = await tx.scalars(
                 select(blocks.c.id)
                 .where(blocks.c.purpose.is_(None), blocks.c.ciphertext.is_not(None))
@@ -253,6 +254,23 @@ class Pool:
                 )
             bound = await self._seeds(tx, purposes)
         return [bound[purpose] for purpose in purposes]
+
+    async def advance_epoch(self, database: Database) -> int:
+        """
+        Advance the epoch file and return its number, which goes with `put_epoch` into the
+        transaction that binds.
+        """
+        async with database.read() as connection:
+            epoch = int(await get_setting(connection, _EPOCH) or 0) + 1
+        await asyncio.to_thread(self._epoch.write, epoch)
+        fault_point("epoch-advanced")
+        return epoch
+
+    async def put_epoch(self, tx: AsyncConnection, epoch: int) -> None:
+        """
+        Bring the database to the epoch of the file.
+        """
+        await put_setting(tx, _EPOCH, str(epoch))
 
     async def seed(
         self, connection: AsyncConnection, chain_id: int, contract: str, index: int
@@ -415,7 +433,7 @@ class Pool:
         return {
             row.purpose: self.key.open(
                 Sealed(row.nonce, row.ciphertext),
-                _block_context(row.id, row.sources, row.received_at),
+                block_context(row.id, row.sources, row.received_at),
             )
             for row in rows
         }

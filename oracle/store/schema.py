@@ -11,6 +11,7 @@ from sqlalchemy import (
     Boolean,
     CheckConstraint,
     Column,
+    Date,
     ForeignKey,
     Index,
     Integer,
@@ -343,4 +344,38 @@ reveals = Table(
         postgresql_where=text("ciphertext IS NOT NULL"),
     ),
     comment="Seeds that may have left the process, written down before they did.",
+)
+
+gateway_clients = Table(
+    "gateway_clients",
+    metadata,
+    Column("id", RowId, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("digest", Hash32, unique=True),
+    Column("scopes", Text, nullable=False),
+    Column("rate_requests", Integer),
+    Column("rate_seconds", Integer),
+    Column("quota_bytes", BigInteger),
+    Column("created_at", Timestamp, nullable=False),
+    Column("revoked_at", Timestamp),
+    CheckConstraint("(digest IS NULL) = (name = 'anonymous')", name="keyless"),
+    CheckConstraint("(rate_requests IS NULL) = (rate_seconds IS NULL)", name="rate"),
+    Index(
+        "uq_gateway_clients_name",
+        "name",
+        unique=True,
+        sqlite_where=text("revoked_at IS NULL"),
+        postgresql_where=text("revoked_at IS NULL"),
+    ),
+    comment="Who may draw from the gateway, by the digest of a key; `anonymous` has none.",
+)
+
+gateway_usage = Table(
+    "gateway_usage",
+    metadata,
+    Column("client_id", RowId, ForeignKey("gateway_clients.id"), primary_key=True),
+    Column("day", Date, primary_key=True),
+    Column("requests", BigInteger, nullable=False),
+    Column("n_bytes", BigInteger, nullable=False),
+    comment="What each client drew on each day, UTC; written with the draw itself.",
 )
