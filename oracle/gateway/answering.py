@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 class Answers:
     """
     Adds handlers to a router; `refuse` turns every error of the tree into the dialect's reply.
+
+    The framework hands the one parameter of a handler over by its name, which is `request`.
     """
 
     def __init__(self, routes: APIRouter, refuse: Callable[[OracleError], Response]) -> None:

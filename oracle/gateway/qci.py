@@ -227,7 +227,6 @@ class _Service:
         """
         visit = await self._admitted(request)
         body = await json_object(request) or {}
-        samples, bits = body.get("n_samples"), body.get("n_bits")
         output = body.get("output_type")
         if body.get("distribution") != "uniform_discrete":
             raise _FieldError(
@@ -235,9 +234,11 @@ class _Service:
             )
         if output not in OUTPUT_TYPES:
             raise _FieldError("output_type", f"must be one of {', '.join(OUTPUT_TYPES)}")
-        if not whole(samples, 1, SAMPLES_MAX):
+        samples = whole(body.get("n_samples"), 1, SAMPLES_MAX)
+        if samples is None:
             raise _FieldError("n_samples", f"must be an integer from 1 to {SAMPLES_MAX}")
-        if not whole(bits, 1, BITS_MAX):
+        bits = whole(body.get("n_bits"), 1, BITS_MAX)
+        if bits is None:
             raise _FieldError("n_bits", f"must be an integer from 1 to {BITS_MAX}")
         width = -(-bits // 8)
         surplus = 8 * width - bits
@@ -263,17 +264,19 @@ class _Service:
         return await self._desk.readmit(request, Scope.QCI, self._tokens.client_of(token))
 
 
-async def _health(_: Request) -> Response:
+async def _health(request: Request) -> Response:
     """
     Say that tokens are issued.
     """
+    del request
     return JSONResponse({"message": "ok"})
 
 
-async def _version(_: Request) -> Response:
+async def _version(request: Request) -> Response:
     """
     Say which software issues tokens.
     """
+    del request
     return JSONResponse({"application_name": "quantum-oracle", "version": __version__})
 
 

@@ -204,12 +204,13 @@ class _Service:
         body = await json_object(request)
         if body is None:
             raise ParametersError("the body must be a JSON object")
-        size, count = body.get("block_size"), body.get("block_count", 1)
-        if not whole(size, 1, self._variant.block_size_max):
+        size = whole(body.get("block_size"), 1, self._variant.block_size_max)
+        if size is None:
             raise ParametersError(
                 f"block_size must be an integer from 1 to {self._variant.block_size_max}"
             )
-        if not whole(count, 1, self.count_max):
+        count = whole(body.get("block_count", 1), 1, self.count_max)
+        if count is None:
             raise ParametersError(f"block_count must be an integer from 1 to {self.count_max}")
         if body.get("entropy_type", self.kind) != self.kind:
             raise ParametersError(f"entropy_type must be {self.kind}")

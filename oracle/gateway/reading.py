@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from typing import TYPE_CHECKING, Any, TypeGuard
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fastapi import Request
@@ -51,11 +51,15 @@ def query_integer(request: Request, name: str, maximum: int) -> int | None:
     return number if 1 <= number <= maximum else None
 
 
-def whole(value: object, minimum: int, maximum: int) -> TypeGuard[int]:
+def whole(value: object, minimum: int, maximum: int) -> int | None:
     """
-    Say whether a JSON value is an integer in a range; `true` is none.
+    Return a JSON value that is an integer in a range, else nothing.
+
+    `3.0` is an integer, as JSON Schema has it; `true` is none.
     """
-    return type(value) is int and minimum <= value <= maximum
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return value if type(value) is int and minimum <= value <= maximum else None
 
 
 def cut(data: bytes, width: int) -> list[bytes]:

@@ -1,14 +1,12 @@
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import socket
 from typing import TYPE_CHECKING
 
-import httpx
 import pytest
 import pytest_asyncio
 
+from oracle.devnet.processes import free_port
 from oracle.entropy.anu import AnuQuantumNumbers
 from oracle.entropy.source import http_client
 from oracle.errors import ConfigError, PortInUseError, SimulatedEntropyError, SourceReplyError
@@ -16,48 +14,16 @@ from oracle.errors import SourceCredentialsError as CredentialsError
 from oracle.errors import SourceUnavailableError as UnavailableError
 from oracle.gateway.app import create_app
 from oracle.gateway.server import serve
-from oracle.gateway.simulator import SimulatedVisit, Simulator
+from oracle.gateway.simulator import Simulator
+from tests.gateway_server import running
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from fastapi import Request
+    import httpx
 
-    from oracle.gateway.desk import Scope
 
 pytestmark = pytest.mark.integration
-
-
-class OneKey(Simulator):
-    """A simulator that knows one key."""
-
-    async def admit(self, request: Request, scope: Scope, key: str | None) -> SimulatedVisit:
-        return await super().admit(request, scope, key if key == "good" else None)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-@contextlib.asynccontextmanager
-async def running(port: int) -> AsyncIterator[str]:
-    task = asyncio.create_task(serve(create_app(OneKey()), "127.0.0.1", port))
-    url = f"http://127.0.0.1:{port}"
-    try:
-        async with http_client(1.0) as client, asyncio.timeout(20):
-            while not task.done():
-                with contextlib.suppress(httpx.TransportError):
-                    if (await client.get(f"{url}/healthz")).is_success:
-                        break
-                await asyncio.sleep(0.02)
-        yield url
-    finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
 
 
 @pytest_asyncio.fixture

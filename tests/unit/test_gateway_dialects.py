@@ -143,7 +143,7 @@ async def test_open_api_reads_a_body_whatever_its_content_type_says(
         "/qrng-open-api/v1/entropy",
         method="POST",
         headers=headers,
-        content=b'{"block_size": 3, "entropy_type": "quantum", "unknown": 1}',
+        content=b'{"block_size": 3.0, "entropy_type": "quantum", "unknown": 1}',
     )
     assert reply.json()["entropy"] == base64_of(b"\0\1\2")
 
@@ -411,6 +411,13 @@ def test_qci_token_is_refused_once_it_has_expired_or_was_changed() -> None:
 async def test_qci_token_needs_an_api_token(body: object) -> None:
     reply = await call(CountingDesk(), "/qci/auth/v1/access-tokens", method="POST", json=body)
     assert reply.status_code == 422
+
+
+async def test_qci_tokens_tell_their_health_and_version() -> None:
+    base = "/qci/auth/v1/access-tokens"
+    assert set((await call(CountingDesk(), f"{base}/health")).json()) == {"message"}
+    version = (await call(CountingDesk(), f"{base}/version")).json()
+    assert set(version) == {"application_name", "version"}
 
 
 # All of them
