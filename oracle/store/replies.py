@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 _PREFIX = "gateway:"
 _RESERVED = _PREFIX + "reserved:"
 BLOCK_BYTES = SEED_BYTES
+_FRESH = (blocks.c.purpose.is_(None), blocks.c.ciphertext.is_not(None))
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +98,7 @@ class Replies:
         Guarantees: the epoch file is ahead of the reservation.
         """
         async with self._database.read() as connection:
-            if not await self._pool.fresh(connection):
+            if not await connection.scalar(select(exists().where(*_FRESH))):
                 return []
         epoch = await self._pool.advance_epoch(self._database)
         async with self._database.write() as tx:
@@ -111,7 +112,7 @@ class Replies:
                         blocks.c.nonce,
                         blocks.c.ciphertext,
                     )
-                    .where(blocks.c.purpose.is_(None), blocks.c.ciphertext.is_not(None))
+                    .where(*_FRESH)
                     .order_by(blocks.c.received_at, blocks.c.id)
                     .limit(count)
                 )

@@ -13,7 +13,7 @@ from oracle.errors import ConfigError, PortInUseError, SimulatedEntropyError, So
 from oracle.errors import SourceCredentialsError as CredentialsError
 from oracle.errors import SourceUnavailableError as UnavailableError
 from oracle.gateway.app import create_app
-from oracle.gateway.server import serve
+from oracle.gateway.server import _listen, serve
 from oracle.gateway.simulator import Simulator
 from tests.gateway_server import running
 
@@ -97,6 +97,12 @@ async def test_taken_port_is_said_in_one_sentence() -> None:
         port = taken.getsockname()[1]
         with pytest.raises(PortInUseError, match=f"Port {port} on 127.0.0.1 is in use"):
             await serve(create_app(Simulator()), "127.0.0.1", port)
+
+
+def test_replies_wait_for_no_acknowledgement() -> None:
+    with _listen("127.0.0.1", 0) as listener:
+        # By this asyncio decides whether to set TCP_NODELAY.
+        assert listener.proto == socket.IPPROTO_TCP
 
 
 @pytest.mark.parametrize(("host", "port"), [("192.0.2.1", 8100), ("127.0.0.1", 70_000)])
