@@ -11,15 +11,17 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
+from sqlalchemy import func, select
 
 from oracle.devnet.processes import free_port
 from oracle.gateway.app import create_app
-from oracle.gateway.pool_desk import PoolDesk
+from oracle.gateway.pool_desk import RESERVE_BLOCKS, PoolDesk
 from oracle.gateway.server import serve
 from oracle.store import clients
 from oracle.store.clients import Rate
 from oracle.store.engine import Database
 from oracle.store.pool import Pool
+from oracle.store.schema import blocks
 from oracle.store.seal import EpochFile, PoolKey
 from tests.factories import make_block, make_seed
 
@@ -159,7 +161,13 @@ async def test_restarted_gateway_serves_what_nobody_had(tmp_path: Path) -> None:
         before = blocks_of([await gateway.draw(headers) for _ in range(5)])
     async with gateway.open():
         after = blocks_of([await gateway.draw(headers) for _ in range(5)])
+        async with gateway.database.read() as connection:
+            erased = await connection.scalar(
+                select(func.count()).where(blocks.c.ciphertext.is_(None))
+            )
     assert len({*before, *after}) == 10
+    # What the first one reserved is gone, served or not.
+    assert erased == RESERVE_BLOCKS + 5
 
 
 async def test_head_and_refused_requests_take_nothing(gateway: Gateway) -> None:
