@@ -1,5 +1,5 @@
 """
-How a dialect's handlers become routes: a refusal is an exception, and HEAD never has a body.
+How a dialect's handlers become routes: a refusal is an exception.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Answers:
         """
         Answer GET and HEAD; the last of the paths is the one in the documentation.
 
-        A handler that sees HEAD draws nothing; whatever body it returns is dropped.
+        A handler that sees HEAD draws nothing; the server drops whatever body it returns.
         """
         self._add("GET", paths, handler, documentation)
         for path in paths:
@@ -64,13 +64,9 @@ class Answers:
         @functools.wraps(handler)
         async def answer(request: Request) -> Response:
             try:
-                response = await handler(request)
+                return await handler(request)
             except OracleError as error:
-                response = self._refuse(error)
-            if request.method != "HEAD":
-                return response
-            del response.headers["Content-Length"]
-            return Response(status_code=response.status_code, headers=dict(response.headers))
+                return self._refuse(error)
 
         return answer
 

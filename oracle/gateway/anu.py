@@ -100,7 +100,7 @@ def router(desk: Desk) -> APIRouter:
         visit = await desk.admit(request, Scope.ANU, request.headers.get("x-api-key"))
         kind, length, item_bytes = _order(request)
         if request.method == "HEAD":
-            return JSONResponse(None)
+            return Response(media_type="application/json")
         data = await visit.draw(length * item_bytes)
         return JSONResponse(
             {

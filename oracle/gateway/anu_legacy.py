@@ -93,7 +93,7 @@ def router(desk: Desk) -> APIRouter:
         if length is None or size is None or kind not in (*ITEM_BYTES, "hex16"):
             raise ParametersError("length, type or size is out of range")
         if request.method == "HEAD":
-            return JSONResponse(None)
+            return Response(media_type="application/json")
         data = items(await visit.draw(length * size), size, digits=kind == "hex16")
         sized = {"size": size} if kind == "hex16" else {}
         return JSONResponse(

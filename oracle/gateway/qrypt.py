@@ -73,7 +73,7 @@ def router(desk: Desk) -> APIRouter:
         if size is None:
             raise ParametersError(f"size must be an integer from 1 to {SIZE_MAX}")
         if request.method == "HEAD":
-            return JSONResponse(None)
+            return Response(media_type="application/json")
         blocks = cut(await visit.draw(size * BLOCK_BYTES), BLOCK_BYTES)
         return JSONResponse(
             {
