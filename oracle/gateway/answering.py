@@ -7,14 +7,12 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, Any
 
-from fastapi import Request, Response
-
 from oracle.errors import OracleError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    from fastapi import APIRouter
+    from fastapi import APIRouter, Request, Response
 
     Handler = Callable[[Request], Awaitable[Response]]
 
