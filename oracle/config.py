@@ -20,6 +20,7 @@ from pydantic import (
     Field,
     SecretStr,
     ValidationError,
+    field_validator,
     model_validator,
 )
 from pydantic_settings import (
@@ -235,14 +236,15 @@ class GatewaySettings(Settings):
     database: Path = Path("gateway.db")  #: SQLite file, never a node's
     chains: dict[Name, ChainSettings] = {}
 
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        if self.chains:
+    @field_validator("chains")
+    @classmethod
+    def _check_chains(cls, chains: dict[str, ChainSettings]) -> dict[str, ChainSettings]:
+        if chains:
             raise ValueError(
-                "a gateway knows no chains and never shares a node's pool: give it a file of its "
-                "own, with database, pool and sources"
+                "a gateway knows none and never shares a node's pool: give it a file of its own, "
+                "with database, pool and sources"
             )
-        return self
+        return chains
 
 
 def secret(value: SecretStr | None, file: Path | None, *, what: str, variable: str) -> str:

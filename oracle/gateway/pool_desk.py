@@ -95,10 +95,10 @@ class PoolDesk:
         """
         Serve what is ordered, until the task is cancelled.
         """
-        if dropped := await self._replies.drop_reserved():
-            log.get().info("reserved_blocks_dropped", blocks=dropped)
         orders: list[_Order] = []
         try:
+            if dropped := await self._replies.drop_reserved():
+                log.get().info("reserved_blocks_dropped", blocks=dropped)
             while True:
                 await self._pool.wipe(self._database)
                 await self._ordered.wait()
