@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import pytest_socket
+import structlog
 from hypothesis import settings
 
 if TYPE_CHECKING:
@@ -50,3 +51,12 @@ def sockets(request: pytest.FixtureRequest) -> Iterator[None]:
     pytest_socket.disable_socket(allow_unix_socket=True)
     yield
     pytest_socket.enable_socket()
+
+
+@pytest.fixture(autouse=True)
+def logs() -> Iterator[None]:
+    """
+    Forget how a verb set up logging: to a stream that ends with its test.
+    """
+    yield
+    structlog.reset_defaults()

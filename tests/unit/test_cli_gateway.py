@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
-import structlog
 
 from oracle.cli.main import main
 from oracle.store.cursors import put_setting
@@ -17,7 +16,7 @@ from oracle.store.seal import EpochFile, PoolKey
 from tests.factories import make_block
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
+    from collections.abc import Awaitable, Callable
     from pathlib import Path
 
 pytestmark = pytest.mark.unit
@@ -32,7 +31,7 @@ key_file = "anu.key"
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in os.environ:
         if name.startswith("ORACLE_"):
             monkeypatch.delenv(name)
@@ -41,9 +40,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         (tmp_path / name).touch(mode=0o600)
         (tmp_path / name).write_text(text)
     (tmp_path / "gateway.toml").write_text(CONFIG)
-    yield tmp_path
-    # The command has set up logging, to a stream that ends with its test.
-    structlog.reset_defaults()
+    return tmp_path
 
 
 def exit_code(*arguments: str) -> int:
