@@ -7,6 +7,10 @@ Tests that need the contracts of others are skipped only where npm cannot fetch 
 from __future__ import annotations
 
 import importlib.util
+import json
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,13 +21,11 @@ import pytest_asyncio
 
 from oracle.bench import airnode, chainlink, native
 from oracle.bench.chain import Chain
-from oracle.bench.gas import measure
+from oracle.bench.figures import Calldata, Figures
 from oracle.errors import PackageError, RevertedError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
-
-    from oracle.bench.figures import Figures
 
 pytestmark = [pytest.mark.integration, pytest.mark.asyncio(loop_scope="module")]
 
@@ -32,9 +34,36 @@ SINGLE = {"request", "fulfill_1_fresh", "fulfill_1_used"}
 BATCHES = {"fulfill_10_fresh", "fulfill_10_used", "fulfill_50_fresh", "fulfill_50_used"}
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def figures() -> dict[str, Figures]:
-    return await measure(lambda _: None)
+@pytest.fixture(scope="module")
+def figures(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Figures]:
+    """
+    Return what `oracle bench gas --json` prints, once for all tests; it leaves nothing behind.
+    """
+    folder = tmp_path_factory.mktemp("bench")
+    done = subprocess.run(
+        [sys.executable, "-m", "oracle", "bench", "gas", "--json"],
+        cwd=folder,
+        env={**os.environ, "TMPDIR": str(folder)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert list(folder.iterdir()) == []
+    return {name: _read(each) for name, each in json.loads(done.stdout).items()}
+
+
+def _read(document: dict[str, Any]) -> Figures:
+    figures = Figures(
+        source=document["source"],
+        documented=document["documented"],
+        reason=document.get("reason", ""),
+        gas={name: value for name, value in document.items() if type(value) is int},
+    )
+    for name, data in document.get("calldata", {}).items():
+        size = data.pop("bytes")
+        figures.calldata[name] = Calldata(size=size, **data)
+    return figures
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
