@@ -219,8 +219,13 @@ class AnsweredError(EndpointError):
 
 class RevertedError(EndpointError):
     """
-    A call reverted: the contract is not what it was taken for.
+    A call reverted: the contract is not what it was taken for, or refuses it; `data` is what it
+    said, an encoded error.
     """
+
+    def __init__(self, message: str, *, data: bytes = b"") -> None:
+        super().__init__(message)
+        self.data = data
 
 
 class InconsistentChainError(ChainError):

@@ -52,6 +52,18 @@ class FeePolicy:
         return Fees(min(wanted, self.max_fee), priority_fee)
 
 
+def sweep_value(
+    balance: int, *, gas_limit: int, max_fee: int, keep: int = 0, data_fee: int = 0
+) -> int:
+    """
+    Return what a transfer can carry so that `keep` stays behind; negative when it cannot be paid.
+
+    All in wei. `data_fee` is what a rollup takes beside gas. Where all of `max_fee` goes to the
+    block's builder and all of the gas is used, nothing else stays.
+    """
+    return balance - gas_limit * max_fee - data_fee - keep
+
+
 def _bumped(fee: int) -> int:
     # At least one wei: clients want strictly more, also than nothing.
     return max(-(-fee * _BUMP_NUMERATOR // _BUMP_DENOMINATOR), fee + 1)

@@ -44,6 +44,22 @@ async def probe_block_hash(reader: Web3Reader) -> None:
     )
 
 
+async def rollup_fee(reader: Web3Reader, size: int, gas: int) -> int:
+    """
+    Return what a rollup of the OP stack charges beside gas for a transaction of `size` bytes that
+    uses `gas`, in wei: 0 on every other chain.
+    """
+    if not await is_op_stack(reader):
+        return 0
+    answers = [
+        await reader.call(
+            _GAS_PRICE_ORACLE, keccak(function.encode())[:4] + argument.to_bytes(32, "big")
+        )
+        for function, argument in zip(_ROLLUP_FEES, (size, gas), strict=True)
+    ]
+    return sum(int.from_bytes(answer, "big") for answer in answers)
+
+
 async def is_op_stack(reader: Web3Reader) -> bool:
     """
     Say whether the chain is a rollup of the OP stack, which charges for data beside gas.

@@ -33,7 +33,7 @@ from oracle.log import redact_urls
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from web3.types import LogReceipt
+    from web3.types import LogReceipt, TxParams
 
 TIMEOUT = 10.0
 
@@ -197,12 +197,14 @@ class Web3Reader:
         with self._speaking():
             return bytes(await self._web3.eth.get_code(to_checksum_address(address)))
 
-    async def call(self, to: str, data: bytes, block: int | None = None) -> bytes:  # noqa: D102 - ChainReader
+    async def call(  # noqa: D102 - ChainReader
+        self, to: str, data: bytes, block: int | None = None, *, sender: str | None = None
+    ) -> bytes:
+        call: TxParams = {"to": to_checksum_address(to), "data": HexBytes(data)}
+        if sender is not None:
+            call["from"] = to_checksum_address(sender)
         with self._speaking():
-            result = await self._web3.eth.call(
-                {"to": to_checksum_address(to), "data": HexBytes(data)},
-                "latest" if block is None else block,
-            )
+            result = await self._web3.eth.call(call, "latest" if block is None else block)
             return bytes(result)
 
     @contextmanager
@@ -214,8 +216,10 @@ class Web3Reader:
             yield
         except OracleError:
             raise
-        except ContractLogicError:
-            raise RevertedError(f"{self.name}: the call reverted") from None
+        except ContractLogicError as error:
+            raise RevertedError(
+                f"{self.name}: the call reverted", data=_revert_data(error.data)
+            ) from None
         except Web3RPCError as error:
             raise AnsweredError(f"{self.name}: {redact_urls(error.message)}") from None
         except (Web3Exception, aiohttp.ClientError, TimeoutError, OSError) as error:
@@ -229,6 +233,14 @@ def _number(value: object) -> int:
     if not isinstance(value, int):
         raise TypeError("not a number")
     return value
+
+
+def _revert_data(data: object) -> bytes:
+    # Hexadecimal digits by custom, whatever an endpoint likes in truth.
+    try:
+        return bytes(HexBytes(data)) if isinstance(data, str) else b""
+    except ValueError:
+        return b""
 
 
 def _log(raw: LogReceipt) -> Log:

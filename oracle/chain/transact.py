@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from eth_abi.abi import encode
 
-from oracle.chain.fees import GWEI, Fees
+from oracle.chain.fees import GWEI, Fees, sweep_value
+from oracle.chain.probe import rollup_fee
 from oracle.chain.wallets import UnsignedTransaction
 from oracle.errors import ChainError, EndpointError, InsufficientFundsError
 from oracle.evm import checksum_address, keccak
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
     from oracle.chain.wallets import Signer
     from oracle.evm import Receipt
 
+# A transfer of ether to an account without code.
+TRANSFER_GAS = 21_000
+# Its signed bytes, and some more.
+_TRANSFER_BYTES = 130
 _POLL = 0.2
 _TIMEOUT = 180.0
 # EIP-2935: the last 8,191 block hashes, where this contract has code.
@@ -73,50 +78,127 @@ async def longest_window(reader: Web3Reader) -> int:
     return _HISTORY_WINDOW if await reader.code(_HISTORY_STORAGE) else _BLOCKHASH_WINDOW
 
 
-async def send_transaction(
+async def pending_nonce(reader: Web3Reader, address: str) -> int:
+    """
+    Return the account's next nonce, counting what the endpoint holds and has not mined.
+    """
+    return int(await reader.rpc("eth_getTransactionCount", address, "pending"), 16)
+
+
+async def prepare(
     reader: Web3Reader,
-    signer: Signer,
+    sender: str,
     *,
     to: str,
     data: bytes,
     value: int = 0,
     nonce: int | None = None,
-) -> bytes:
+) -> UnsignedTransaction:
     """
-    Estimate, sign and send; return the hash. `to` is empty for a creation, `value` in wei.
+    Return the transaction as it would be signed now: its gas estimated, with fees that hold while
+    the base fee doubles. `to` is empty for a creation, `value` in wei.
 
     Raises `InsufficientFundsError` with the shortfall, `EndpointError` when the call would revert.
     """
-    call = {"from": signer.address, "data": "0x" + data.hex(), "value": hex(value)}
-    if to:
-        call["to"] = to
     head = await reader.block()
     fees = Fees(2 * head.base_fee + GWEI, GWEI)
-    balance = await reader.balance(signer.address)
-    # A gas estimate with the fee set fails for want of funds with every client's own words: ask
-    # without.
-    gas_limit = int(await reader.rpc("eth_estimateGas", call), 16) * 5 // 4
+    balance = await reader.balance(sender)
+    gas_limit = await _estimate(reader, sender, to=to, data=data, value=value) * 5 // 4
     needed = gas_limit * fees.max_fee + value
     if balance < needed:
         raise InsufficientFundsError(
-            f"{signer.address} has {balance} wei and needs {needed}: send it {needed - balance} "
-            "wei more"
+            f"{sender} has {balance} wei and needs {needed}: send it {needed - balance} wei more"
         )
-    if nonce is None:
-        nonce = int(await reader.rpc("eth_getTransactionCount", signer.address, "pending"), 16)
-    signed, transaction_hash = signer.sign(
-        UnsignedTransaction(
-            chain_id=await reader.chain_id(),
-            nonce=nonce,
-            to=to,
-            data=data,
-            gas_limit=gas_limit,
-            fees=fees,
-            value=value,
-        )
+    return UnsignedTransaction(
+        chain_id=await reader.chain_id(),
+        nonce=await pending_nonce(reader, sender) if nonce is None else nonce,
+        to=to,
+        data=data,
+        gas_limit=gas_limit,
+        fees=fees,
+        value=value,
     )
+
+
+async def prepare_sweep(
+    reader: Web3Reader, sender: str, to: str, *, keep: int
+) -> UnsignedTransaction:
+    """
+    Return the transfer of everything but `keep` wei and its gas.
+
+    The whole fee goes to the block's builder, so that what stays is known before: nothing else,
+    where the recipient is no contract and the chain no rollup.
+
+    Raises `InsufficientFundsError` when the balance covers no transfer, `ChainError` while
+    transactions of the account wait to be mined.
+    """
+    nonce, waiting = await reader.nonce(sender), await pending_nonce(reader, sender)
+    if waiting > nonce:
+        raise ChainError(
+            f"{sender} has {waiting - nonce} transactions that wait to be mined: sweep when they "
+            "are, they still cost gas"
+        )
+    balance = await reader.balance(sender)
+    estimate = await _estimate(reader, sender, to=to, data=b"", value=balance // 2)
+    gas_limit = estimate if estimate == TRANSFER_GAS else estimate * 5 // 4
+    # It has to outlast the question whether to do it.
+    max_fee = (await reader.block()).base_fee * 5 // 4 + GWEI
+    data_fee = 2 * await rollup_fee(reader, _TRANSFER_BYTES, gas_limit)
+    value = sweep_value(
+        balance, gas_limit=gas_limit, max_fee=max_fee, keep=keep, data_fee=data_fee
+    )
+    if value <= 0:
+        raise InsufficientFundsError(
+            f"{sender} has {balance} wei, and a transfer that leaves {keep} costs "
+            f"{gas_limit * max_fee + data_fee}: there is nothing to sweep"
+        )
+    return UnsignedTransaction(
+        chain_id=await reader.chain_id(),
+        nonce=nonce,
+        to=to,
+        data=b"",
+        gas_limit=gas_limit,
+        fees=Fees(max_fee, max_fee),
+        value=value,
+    )
+
+
+async def send(reader: Web3Reader, signer: Signer, transaction: UnsignedTransaction) -> bytes:
+    """
+    Sign and send; return the hash.
+
+    Raises `ChainError`, with nothing sent, when the base fee has outgrown the transaction's.
+    """
+    base_fee = (await reader.block()).base_fee
+    if base_fee > transaction.fees.max_fee:
+        raise ChainError(
+            f"the base fee has risen to {base_fee} wei, above the {transaction.fees.max_fee} that "
+            "was reckoned with: nothing was sent, try again"
+        )
+    signed, transaction_hash = signer.sign(transaction)
     await reader.rpc("eth_sendRawTransaction", "0x" + signed.hex())
     return transaction_hash
+
+
+async def send_transaction(
+    reader: Web3Reader, signer: Signer, *, to: str, data: bytes, value: int = 0
+) -> bytes:
+    """
+    Prepare, sign and send; return the hash. `to` is empty for a creation, `value` in wei.
+
+    Raises what `prepare` and `send` raise.
+    """
+    return await send(
+        reader, signer, await prepare(reader, signer.address, to=to, data=data, value=value)
+    )
+
+
+async def _estimate(reader: Web3Reader, sender: str, *, to: str, data: bytes, value: int) -> int:
+    # Without the fee: with it, every client has words of its own for want of funds.
+    call = {"from": sender, "data": "0x" + data.hex(), "value": hex(value)}
+    if to:
+        call["to"] = to
+    return int(await reader.rpc("eth_estimateGas", call), 16)
 
 
 async def wait_for(reader: Web3Reader, transaction_hash: bytes) -> Receipt:
@@ -145,12 +227,9 @@ async def deploy(
     """
     Create a contract; return its address and the receipt.
     """
-    nonce = int(await reader.rpc("eth_getTransactionCount", signer.address, "pending"), 16)
-    transaction_hash = await send_transaction(
-        reader, signer, to="", data=artifact.bytecode + arguments, nonce=nonce
-    )
-    receipt = await wait_for(reader, transaction_hash)
-    return created_address(signer.address, nonce), receipt
+    creation = await prepare(reader, signer.address, to="", data=artifact.bytecode + arguments)
+    receipt = await wait_for(reader, await send(reader, signer, creation))
+    return created_address(signer.address, creation.nonce), receipt
 
 
 def created_address(creator: str, nonce: int) -> str:

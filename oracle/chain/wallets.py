@@ -5,11 +5,13 @@ Keys: loading them, and the only place that signs.
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from eth_account import Account
 from eth_account.typed_transactions.typed_transaction import TypedTransaction
+from eth_utils.exceptions import ValidationError
 from hexbytes import HexBytes
 
 from oracle.errors import ConfigError
@@ -22,6 +24,9 @@ if TYPE_CHECKING:
 
     from oracle.chain.fees import Fees
 
+# BIP-44 for Ethereum.
+FIRST_ACCOUNT = "m/44'/60'/0'/0/0"
+_DERIVATION_PATH = re.compile(r"m(/[0-9]{1,10}'?)+", re.ASCII)
 
 # The accounts of the mnemonic that anvil and Hardhat ship: everybody has their keys.
 WELL_KNOWN = frozenset(
@@ -96,6 +101,12 @@ class LocalSigner:
         address: str = self._account.address
         return address
 
+    def keystore(self, password: str) -> str:
+        """
+        Return the key as the text of an encrypted keystore file.
+        """
+        return json.dumps(self._account.encrypt(password))
+
     def sign(self, transaction: UnsignedTransaction) -> tuple[bytes, bytes]:  # noqa: D102 - Signer
         fields: dict[str, object] = {
             "type": 2,
@@ -157,9 +168,44 @@ def from_keystore(text: str, password: str, path: Path) -> LocalSigner:
         raise ConfigError(f"the keystore {path} does not open with this password") from None
 
 
+def from_mnemonic(words: str, path: str, passphrase: str = "") -> LocalSigner:
+    """
+    Derive a key from a BIP-39 mnemonic and a BIP-32 path. The error never repeats a word.
+    """
+    if not _DERIVATION_PATH.fullmatch(path):
+        raise ConfigError(f"{path} is no derivation path: the first account is {FIRST_ACCOUNT}")
+    # Unaudited is its module, which only derives here: keys are made by `create_keystore`.
+    Account.enable_unaudited_hdwallet_features()
+    try:
+        account: LocalAccount = Account.from_mnemonic(
+            " ".join(words.split()), passphrase, account_path=path
+        )
+    except (ValidationError, ValueError):
+        raise ConfigError(
+            "this is no BIP-39 mnemonic, or the derivation path is out of range: check the words, "
+            "their order and the path"
+        ) from None
+    return LocalSigner(account)
+
+
+def keystore_address(text: str, path: Path) -> str:
+    """
+    Return the address that a keystore file names, without opening it; errors name its path.
+
+    Does not: prove that its key is that address's.
+    """
+    try:
+        return checksum_address(json.loads(text)["address"])
+    except (ValueError, TypeError, KeyError, AttributeError):
+        raise ConfigError(
+            f"{path} is no keystore file that names its address: create one with `oracle wallet "
+            "create`"
+        ) from None
+
+
 def create_keystore(password: str) -> tuple[str, str]:
     """
     Create a wallet; return its address and the keystore file's text.
     """
-    account = Account.create()
-    return account.address, json.dumps(account.encrypt(password))
+    signer = LocalSigner(Account.create())
+    return signer.address, signer.keystore(password)

@@ -34,7 +34,13 @@ _VERBS = {
     "requests": ("requests", "requests", "Look at the requests that this node knows."),
     "entropy": ("entropy", "entropy", "Look at the sources and the pool; create the pool key."),
     "gateway": ("gateway", "gateway", "Serve QRNG APIs over HTTP."),
-    "wallet": ("wallet", "wallet", "Create wallets."),
+    "wallet": ("wallet", "wallet", "Create, import, look at and empty wallets."),
+    "coordinator": (
+        "coordinator",
+        "coordinator",
+        "Look at a coordinator; act as its owner or operator.",
+    ),
+    "completion": ("completion", "completion", "Print what completes verbs in your shell."),
     "bench": ("bench", "bench", "Measure what things cost, beside others."),
 }
 
@@ -59,7 +65,8 @@ class _Verbs(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args and args[0] not in _VERBS and not args[0].startswith("-"):
+        known = not args or args[0] in _VERBS or args[0].startswith("-")
+        if not known and not ctx.resilient_parsing:
             ctx.fail(f"no verb {args[0]!r}: known are {', '.join(_VERBS)}")
         return super().resolve_command(ctx, args)
 

@@ -241,13 +241,20 @@ class CoordinatorProtocol:
         """
         Return the gas limit of the largest single request that the contract accepts.
         """
+        return CoordinatorProtocol.single_gas(callback_gas_limit_max, MAX_WORDS)
+
+    @staticmethod
+    def single_gas(callback_gas_limit: int, num_words: int) -> int:
+        """
+        Return the gas limit of a request that is fulfilled alone.
+        """
         return (
             GAS_PER_TRANSACTION
             + GAS_PER_ITEM
             + GAS_PER_FAILURE
-            + GAS_PER_WORD * MAX_WORDS
+            + GAS_PER_WORD * num_words
             + GAS_PER_PROOF_ELEMENT * 2 * 8
-            + callback_gas_limit_max * 64 // 63
+            + callback_gas_limit * 64 // 63
             + 1
         )
 

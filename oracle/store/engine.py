@@ -67,9 +67,10 @@ class Database:
         event.listen(self._engine.sync_engine, "begin", _on_begin)
 
     @classmethod
-    async def open(cls, path: Path, *, exclusive: bool) -> Self:
+    async def open(cls, path: Path, *, exclusive: bool, migrate: bool = True) -> Self:
         """
-        Open the database and bring its schema up to date; `exclusive` is for the node.
+        Open the database and bring its schema up to date; `exclusive` is for the node, and without
+        `migrate` for what has to keep a node from starting meanwhile.
 
         Raises `DatabaseLockedError` when another node holds it, `ConfigError` when it cannot be
         opened.
@@ -77,6 +78,7 @@ class Database:
         database = cls(path)
         if exclusive:
             database._take_lock()
+        if exclusive and migrate:
             try:
                 await database.migrate()
             except (DatabaseError, OSError):
