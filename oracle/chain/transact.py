@@ -181,16 +181,21 @@ async def send(reader: Web3Reader, signer: Signer, transaction: UnsignedTransact
 
 
 async def send_transaction(
-    reader: Web3Reader, signer: Signer, *, to: str, data: bytes, value: int = 0
+    reader: Web3Reader,
+    signer: Signer,
+    *,
+    to: str,
+    data: bytes,
+    value: int = 0,
+    nonce: int | None = None,
 ) -> bytes:
     """
     Prepare, sign and send; return the hash. `to` is empty for a creation, `value` in wei.
 
     Raises what `prepare` and `send` raise.
     """
-    return await send(
-        reader, signer, await prepare(reader, signer.address, to=to, data=data, value=value)
-    )
+    transaction = await prepare(reader, signer.address, to=to, data=data, value=value, nonce=nonce)
+    return await send(reader, signer, transaction)
 
 
 async def _estimate(reader: Web3Reader, sender: str, *, to: str, data: bytes, value: int) -> int:

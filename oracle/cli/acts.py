@@ -181,6 +181,19 @@ def load_configured(name: str, chain: ChainSettings) -> LocalSigner:
     return wallets.from_keystore(text, password, wallet.keystore)
 
 
+def configured_address(place: Place) -> str:
+    """
+    Return the configured wallet's address; for a keystore file without its password.
+    """
+    from oracle.chain.wallets import keystore_address  # noqa: PLC0415 - web3 is slow to import
+
+    assert place.chain is not None
+    assert place.chain_name is not None
+    if (keystore := place.chain.wallet.keystore) is not None:
+        return keystore_address(read_secret_file(keystore), keystore)
+    return load_configured(place.chain_name, place.chain).address
+
+
 @asynccontextmanager
 async def node_stopped(place: Place) -> AsyncIterator[Database | None]:
     """

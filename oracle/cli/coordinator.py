@@ -16,6 +16,7 @@ from oracle.cli.acts import (
     Place,
     carry_out,
     checked_recipient,
+    configured_address,
     confirm,
     describe,
     ether,
@@ -479,7 +480,7 @@ async def _session(target: Target, signer: LocalSigner) -> AsyncIterator[Session
     async with AsyncExitStack() as stack:
         reader, chain_id = await stack.enter_async_context(opened(target.place))
         state = await read_state(reader, target.contract, target.option)
-        if signer.address == state.operator:
+        if target.place.chain is not None and signer.address == configured_address(target.place):
             # The node's own wallet: one signer at a time.
             await stack.enter_async_context(node_stopped(target.place))
         yield Session(

@@ -16,6 +16,7 @@ from oracle.cli.acts import (
     Place,
     carry_out,
     checked_recipient,
+    configured_address,
     configured_place,
     confirm,
     describe,
@@ -23,7 +24,6 @@ from oracle.cli.acts import (
     fee_limit,
     find_place,
     left_to_serve,
-    load_configured,
     load_payer,
     node_stopped,
     opened,
@@ -207,7 +207,7 @@ def balances(
 async def _balances(places: list[Place], account: str | None) -> list[dict[str, Any]]:
     rows = []
     for place in places:
-        address = account or _configured_address(place)
+        address = account or configured_address(place)
         try:
             async with opened(place) as (reader, chain_id):
                 row = await _balance(place, reader, chain_id, address)
@@ -340,19 +340,6 @@ async def _sweep(
             "gasUsed": receipt.gas_used,
             "feeWei": receipt.gas_used * receipt.gas_price,
         }
-
-
-def _configured_address(place: Place) -> str:
-    """
-    Return the configured wallet's address; for a keystore file without its password.
-    """
-    from oracle.chain.wallets import keystore_address  # noqa: PLC0415 - web3 is slow to import
-
-    assert place.chain is not None
-    assert place.chain_name is not None
-    if (keystore := place.chain.wallet.keystore) is not None:
-        return keystore_address(read_secret_file(keystore), keystore)
-    return load_configured(place.chain_name, place.chain).address
 
 
 def _key_text(source: Path | None) -> str:

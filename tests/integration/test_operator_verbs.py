@@ -1,0 +1,538 @@
+"""
+The verbs with which a person spends or decides, on a real chain and a real coordinator.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import io
+import json
+import os
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import pytest_asyncio
+
+from oracle import artifacts
+from oracle.chain import transact
+from oracle.chain.wallets import from_private_key
+from oracle.cli.main import main
+from oracle.config import Settings
+from oracle.devnet.network import OPERATOR_KEY, PLAYER_KEY, Devnet
+from oracle.devnet.processes import free_port
+from oracle.errors import EndpointError
+from oracle.protocols.coordinator import CoordinatorProtocol
+from oracle.request import State
+from oracle.store.engine import Database
+from oracle.store.transactions import Purpose, open_slot
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+    from pathlib import Path
+
+    from oracle.chain.reader import Web3Reader
+    from oracle.devnet.network import Ground
+    from tests.integration.conftest import Bench
+
+pytestmark = [pytest.mark.integration, pytest.mark.asyncio(loop_scope="session")]
+
+ETHER = 10**18
+COLD = "0x2B5AD5c4795c026514f8317c7a215E218DcCD6cF"
+COLD_KEY = "00" * 31 + "02"
+OPERATOR = from_private_key(OPERATOR_KEY).address
+OWNER = from_private_key(PLAYER_KEY).address
+_RING_SLOT = 5
+
+
+@dataclass(frozen=True)
+class Said:
+    code: int
+    out: str
+    err: str
+
+    @property
+    def document(self) -> Any:
+        return json.loads(self.out)
+
+
+def _run(arguments: list[str]) -> Said:
+    out, err = io.StringIO(), io.StringIO()
+    code = 0
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            main(arguments)
+        except SystemExit as stop:
+            code = stop.code if isinstance(stop.code, int) else -1
+    for secret in (OPERATOR_KEY, PLAYER_KEY, COLD_KEY):
+        assert secret not in out.getvalue() + err.getvalue()
+    return Said(code, out.getvalue(), err.getvalue())
+
+
+async def oracle(*arguments: object) -> Said:
+    """
+    Run a verb in this process, in a thread, where an event loop of its own can run.
+    """
+    return await asyncio.to_thread(_run, [str(argument) for argument in arguments])
+
+
+@dataclass
+class Desk:
+    """
+    A coordinator with 512 seeds, the configuration of a node that does not run, and its chain.
+    """
+
+    devnet: Devnet
+    config: Path
+    monkeypatch: pytest.MonkeyPatch
+
+    @property
+    def reader(self) -> Web3Reader:
+        return self.devnet.reader
+
+    @property
+    def contract(self) -> str:
+        return self.devnet.deployment.coordinator
+
+    async def owner(self, *arguments: object) -> Said:
+        return await self.by(PLAYER_KEY, *arguments)
+
+    async def operator(self, *arguments: object) -> Said:
+        return await self.by(None, *arguments)
+
+    async def by(self, key: str | None, *arguments: object) -> Said:
+        """
+        Run a verb of the group with a key of the environment, or with the configured wallet.
+        """
+        with self.monkeypatch.context() as patch:
+            if key is not None:
+                patch.setenv("ORACLE_WALLET_KEY", key)
+            return await oracle("coordinator", *arguments, "--config", self.config)
+
+    async def shown(self) -> Any:
+        said = await oracle("coordinator", "show", "--config", self.config, "--json")
+        assert said.code == 0, said.err
+        return said.document
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def desk(
+    ground: Ground, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Desk]:
+    snapshot = await ground.reader.rpc("evm_snapshot")
+    await ground.reader.rpc("evm_setAutomine", True)  # noqa: FBT003 - JSON-RPC
+    await ground.reader.rpc("anvil_mine", "0x2")
+    devnet = Devnet(tmp_path, ground, window=256)
+    await devnet.prepare()
+    roots = [bytes([1]) * 32, bytes([2]) * 32]
+    data = CoordinatorProtocol.encode_commit(0, roots)
+    sent = await transact.send_transaction(
+        ground.reader, from_private_key(OPERATOR_KEY), to=devnet.deployment.coordinator, data=data
+    )
+    await transact.wait_for(ground.reader, sent)
+    yield Desk(devnet, tmp_path / "oracle.toml", monkeypatch)
+    await ground.reader.rpc("evm_revert", snapshot)
+
+
+async def earn(reader: Web3Reader, contract: str, amounts: dict[int, int]) -> None:
+    """
+    Leave earnings in slots of the ring, as settled requests do.
+    """
+    for slot, amount in amounts.items():
+        await reader.rpc(
+            "anvil_setStorageAt", contract, hex(_RING_SLOT + slot), f"0x{1 + amount:064x}"
+        )
+    held = await reader.balance(contract)
+    await reader.rpc("anvil_setBalance", contract, hex(held + sum(amounts.values())))
+
+
+async def test_a_coordinator_is_shown(desk: Desk) -> None:
+    shown = await desk.shown()
+    assert (shown["owner"], shown["operator"], shown["pendingOwner"]) == (OWNER, OPERATOR, None)
+    assert (shown["next"], shown["committed"], shown["seedsLeft"]) == (0, 512, 512)
+    assert (shown["flatFeeGwei"], shown["gasMarginBps"]) == (0, 12_000)
+    assert (shown["flatFeeGweiMax"], shown["gasMarginBpsMax"]) == (10**9, 50_000)
+    assert shown["window"] == 256
+    said = await oracle("coordinator", "show", "--config", desk.config)
+    assert f"owner: {OWNER}\npendingOwner: none\noperator: {OPERATOR}\n" in said.out
+
+
+async def test_what_a_real_request_brings_is_escrow_then_uncollected_then_paid_out(
+    new_bench: Callable[..., Awaitable[Bench]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = await new_bench()
+    desk = Desk(bench.devnet, tmp_path / "oracle.toml", monkeypatch)
+    request = await bench.roll()
+    shown = await desk.shown()
+    assert shown["escrowWei"] == shown["balanceWei"] == request.fee > 0
+    for _ in range(4):
+        await bench.walk()
+        await bench.mine()
+    shown = await desk.shown()
+    assert (shown["escrowWei"], shown["uncollectedWei"]) == (0, request.fee)
+
+    await bench.rpc("evm_setAutomine", True)  # noqa: FBT003 - JSON-RPC
+    said = await desk.owner("withdraw", "--all", "--to", COLD, "--yes", "--json")
+    assert said.code == 0, said.err
+    assert said.document["amountWei"] == said.document["collectedWei"] == request.fee
+    assert len(said.document["transactions"]) == 2
+    assert await desk.reader.balance(COLD) == request.fee
+    assert (await desk.shown())["balanceWei"] == 0
+
+
+async def test_a_node_can_be_drained_by_another_operator(
+    new_bench: Callable[..., Awaitable[Bench]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = await new_bench()
+    desk = Desk(bench.devnet, tmp_path / "oracle.toml", monkeypatch)
+    request = await bench.roll()
+    await bench.rpc("anvil_setBalance", COLD, hex(ETHER))
+    await bench.rpc("evm_setAutomine", True)  # noqa: FBT003 - JSON-RPC
+    assert (await desk.owner("set-operator", COLD, "--yes")).code == 0
+    assert (await desk.by(COLD_KEY, "discard", "--all", "--yes")).code == 0
+    await bench.rpc("evm_setAutomine", False)  # noqa: FBT003 - JSON-RPC
+    for _ in range(4):
+        await bench.walk()
+        await bench.mine()
+    assert await bench.state(request) is State.DONE
+    assert (await desk.shown())["seedsLeft"] == 0
+    with pytest.raises(EndpointError):
+        await bench.send_roll()
+
+
+async def test_earnings_of_many_slots_are_collected_in_calls_that_fit_a_block(desk: Desk) -> None:
+    config = transact.CoordinatorConfig(owner=OWNER, operator=OPERATOR, window=256, ring_size=8192)
+    contract, _ = await transact.deploy(
+        desk.reader,
+        from_private_key(PLAYER_KEY),
+        artifacts.load("QuantumCoordinator"),
+        config.encode(),
+    )
+    await earn(desk.reader, contract, {0: 5 * ETHER, 1: ETHER, 4000: 7, 8191: 2 * ETHER})
+    said = await desk.owner(
+        "withdraw", "--amount-ether", "6.5", "--to", COLD, "--coordinator", contract, "--yes",
+        "--json",
+    )  # fmt: skip
+    assert said.code == 0, said.err
+    assert len(said.document["transactions"]) == 3, "what is not needed stays where it is"
+    assert await desk.reader.balance(COLD) == 65 * ETHER // 10
+    said = await desk.owner(
+        "withdraw", "--all", "--to", COLD, "--coordinator", contract, "--yes", "--json"
+    )
+    assert said.code == 0, said.err
+    assert await desk.reader.balance(COLD) == 8 * ETHER + 7
+    assert await desk.reader.balance(contract) == 0
+
+
+async def test_a_collect_of_full_slots_costs_less_than_its_bound(desk: Desk) -> None:
+    await earn(desk.reader, desk.contract, dict.fromkeys(range(256), 1))
+    said = await desk.owner("withdraw", "--all", "--to", COLD, "--yes", "--json")
+    assert said.code == 0, said.err
+    receipt = await desk.reader.receipt(bytes.fromhex(said.document["transactions"][0][2:]))
+    assert receipt is not None
+    assert receipt.gas_used < 256 * 6_000 + 60_000
+
+
+@pytest.mark.parametrize(
+    ("amount", "code", "reason"),
+    [
+        (("--all",), 1, "nothing was earned"),
+        (("--amount-ether", "0.1"), 1, "0 ether was earned and not withdrawn, 0.1 ether was"),
+        (("--amount-ether", "0"), 2, "is no amount"),
+        (("--amount-ether", "-1"), 2, "is no amount"),
+        (("--amount-ether", "NaN"), 2, "is no amount"),
+        (("--amount-ether", "much"), 2, "is no number"),
+        (("--amount-ether", "0.0000000000000000001"), 2, "more than 18 decimals"),
+        (("--amount-ether", "1", "--all"), 2, "--amount-ether AMOUNT or --all"),
+        ((), 2, "--amount-ether AMOUNT or --all"),
+    ],
+)
+async def test_an_amount_that_cannot_be_withdrawn_is_refused(
+    desk: Desk, amount: tuple[str, ...], code: int, reason: str
+) -> None:
+    said = await desk.owner("withdraw", *amount, "--to", COLD, "--yes")
+    assert (said.code, said.out) == (code, "")
+    assert reason in said.err
+
+
+async def test_a_recipient_that_takes_no_ether_gets_none_before_anything_is_sent(
+    desk: Desk,
+) -> None:
+    await earn(desk.reader, desk.contract, {3: ETHER})
+    before = await desk.reader.nonce(OWNER)
+    said = await desk.owner("withdraw", "--all", "--to", desk.devnet.deployment.dice, "--yes")
+    assert said.code == 1
+    assert "would refuse this" in said.err
+    assert await desk.reader.nonce(OWNER) == before
+
+
+async def test_seeds_are_discarded_as_far_as_asked(desk: Desk) -> None:
+    said = await desk.operator("discard", "--up-to", 100, "--yes", "--json")
+    assert said.code == 0, said.err
+    assert (said.document["first"], said.document["upTo"]) == (0, 100)
+    assert "seeds 0 to 99: 100 are given up" in said.err
+    assert (await desk.shown())["seedsLeft"] == 412
+    for index in (100, 513):
+        said = await desk.operator("discard", "--up-to", index, "--yes")
+        assert said.code == 2
+        assert "101 to 512 are possible" in said.err
+    said = await desk.operator("discard", "--all", "--yes")
+    assert said.code == 0
+    assert "requests will revert" in said.err
+    said = await desk.operator("discard", "--all", "--yes")
+    assert said.code == 1
+    assert "nothing to discard" in said.err
+
+
+async def test_the_fee_is_set_within_its_bounds(desk: Desk) -> None:
+    said = await desk.operator("set-fee", "--flat-fee-gwei", 7, "--yes", "--json")
+    assert said.code == 0, said.err
+    shown = await desk.shown()
+    assert (shown["flatFeeGwei"], shown["gasMarginBps"]) == (7, 12_000)
+    said = await desk.operator("set-fee", "--gas-margin-percent", 90, "--yes")
+    assert said.code == 0
+    assert "120 % → 90 %" in said.err
+    assert "does not cover" in said.err
+    for option, value in (("--flat-fee-gwei", 10**9 + 1), ("--gas-margin-percent", 501)):
+        said = await desk.operator("set-fee", option, value, "--yes")
+        assert said.code == 2
+        assert "at most 1000000000 gwei and a gas margin of at most 500 %" in said.err
+    assert (await desk.operator("set-fee", "--yes")).code == 2
+
+
+async def test_roles_are_handed_over(desk: Desk) -> None:
+    assert (await desk.owner("set-operator", COLD, "--yes")).code == 0
+    assert (await desk.shown())["operator"] == COLD
+    said = await desk.owner("transfer-ownership", COLD, "--yes")
+    assert said.code == 0
+    assert "never used on this chain" in said.err
+    shown = await desk.shown()
+    assert (shown["owner"], shown["pendingOwner"]) == (OWNER, COLD)
+    await desk.reader.rpc("anvil_setBalance", COLD, hex(ETHER))
+    assert (await desk.by(COLD_KEY, "accept-ownership", "--yes")).code == 0
+    shown = await desk.shown()
+    assert (shown["owner"], shown["pendingOwner"]) == (COLD, None)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("discard", "--all"),
+        ("set-fee", "--flat-fee-gwei", "1"),
+        ("set-operator", COLD),
+        ("transfer-ownership", COLD),
+        ("accept-ownership",),
+        ("withdraw", "--all", "--to", COLD),
+    ],
+    ids=lambda arguments: arguments[0],
+)
+async def test_who_lacks_the_role_is_told_who_has_it(
+    desk: Desk, arguments: tuple[str, ...]
+) -> None:
+    stranger = "11" * 32
+    said = await desk.by(stranger, *arguments, "--yes")
+    assert (said.code, said.out) == (2, "")
+    assert f"the wallet is {from_private_key(stranger).address}" in said.err
+    role = "operator" if arguments[0] in {"discard", "set-fee"} else "owner"
+    holder = {"operator": OPERATOR, "owner": OWNER}[role]
+    if arguments[0] == "accept-ownership":
+        holder = "there is none"
+    assert f"only the {role}" in said.err or "was offered to" in said.err
+    assert holder in said.err
+
+
+@pytest.mark.parametrize(
+    ("address", "reason"),
+    [
+        ("0x" + "00" * 20, "nobody has the key"),
+        ("0x" + "00" * 19 + "09", "nobody has the key"),
+        (COLD.lower(), "has no checksum"),
+        (COLD.replace("5A", "5a"), "wrong checksum"),
+        (COLD[:-1], "40 hexadecimal digits"),
+    ],
+)
+async def test_an_address_that_may_be_mistyped_gets_nothing(
+    desk: Desk, address: str, reason: str
+) -> None:
+    for arguments in (
+        ("coordinator", "set-operator", address),
+        ("coordinator", "transfer-ownership", address),
+        ("coordinator", "withdraw", "--all", "--to", address),
+        ("wallet", "sweep", "--to", address),
+    ):
+        said = await oracle(*arguments, "--config", desk.config, "--yes")
+        assert (said.code, said.out) == (2, "")
+        assert reason in said.err
+
+
+async def test_nothing_is_sent_where_nobody_can_be_asked(desk: Desk) -> None:
+    before = await desk.reader.nonce(OPERATOR)
+    said = await desk.operator("discard", "--all")
+    assert said.code == 2
+    assert "add --yes" in said.err
+    assert f"from         {OPERATOR}" in said.err
+    assert await desk.reader.nonce(OPERATOR) == before
+
+
+async def test_another_chain_no_contract_and_another_contract_are_told_apart(
+    desk: Desk,
+) -> None:
+    url = desk.devnet.deployment.rpc_url
+    for contract, reason in (
+        (COLD, "there is no contract"),
+        (desk.devnet.deployment.dice, "is no QuantumCoordinator"),
+    ):
+        said = await oracle("coordinator", "show", "--rpc-url", url, "--coordinator", contract)
+        assert said.code == 2
+        assert reason in said.err
+    text = desk.config.read_text(encoding="utf-8")
+    desk.config.write_text(text.replace("chain_id = 31337", "chain_id = 1"), encoding="utf-8")
+    said = await oracle("coordinator", "show", "--config", desk.config)
+    assert said.code == 2
+    assert "serves chain 31337" in said.err
+
+
+async def test_the_nodes_wallet_signs_for_nobody_else_while_the_node_runs(desk: Desk) -> None:
+    path = Settings.load(desk.config).database
+    node = await Database.open(path, exclusive=True)
+    try:
+        for said in (
+            await desk.operator("discard", "--all", "--yes"),
+            await oracle("wallet", "sweep", "--to", COLD, "--config", desk.config, "--yes"),
+        ):
+            assert said.code == 2
+            assert "stop it first" in said.err
+        assert (await desk.owner("set-operator", COLD, "--yes")).code == 0
+    finally:
+        await node.close()
+    said = await oracle("wallet", "sweep", "--to", COLD, "--config", desk.config, "--yes")
+    assert said.code == 0, said.err
+
+
+async def test_a_sweep_leaves_what_it_was_told_to_and_no_more(desk: Desk) -> None:
+    before = await desk.reader.balance(OPERATOR)
+    said = await oracle(
+        "wallet", "sweep", "--to", COLD, "--keep", 12345, "--config", desk.config, "--yes",
+        "--json",
+    )  # fmt: skip
+    assert said.code == 0, said.err
+    swept = said.document
+    assert await desk.reader.balance(OPERATOR) == swept["leftWei"] == 12345
+    assert await desk.reader.balance(COLD) == swept["amountWei"]
+    assert swept["amountWei"] + swept["feeWei"] + 12345 == before
+    said = await oracle("wallet", "sweep", "--to", COLD, "--config", desk.config, "--yes")
+    assert said.code == 1
+    assert "there is nothing to sweep" in said.err
+
+
+async def test_a_sweep_waits_for_transactions_in_flight(desk: Desk) -> None:
+    reader = desk.reader
+    await reader.rpc("evm_setAutomine", False)  # noqa: FBT003 - JSON-RPC
+    await transact.send_transaction(reader, from_private_key(OPERATOR_KEY), to=COLD, data=b"")
+    said = await oracle("wallet", "sweep", "--to", COLD, "--config", desk.config, "--yes")
+    assert said.code == 1
+    assert "1 transactions that wait to be mined" in said.err
+    await reader.rpc("anvil_mine", "0x1")
+
+
+async def test_a_sweep_waits_for_what_the_node_has_signed(desk: Desk) -> None:
+    database = await Database.open(Settings.load(desk.config).database, exclusive=True)
+    nonce = await desk.reader.nonce(OPERATOR)
+    async with database.write() as tx:
+        await open_slot(tx, 31337, OPERATOR, nonce, Purpose.FULFILL, 100_000)
+    await database.close()
+    said = await oracle("wallet", "sweep", "--to", COLD, "--config", desk.config, "--yes")
+    assert said.code == 1
+    assert "1 transactions that the chain has not taken yet" in said.err
+
+
+async def test_a_sweep_to_a_contract_that_takes_none_sends_nothing(desk: Desk) -> None:
+    before = await desk.reader.nonce(OPERATOR)
+    said = await oracle("wallet", "sweep", "--to", desk.contract, "--config", desk.config, "--yes")
+    assert said.code == 1
+    assert await desk.reader.nonce(OPERATOR) == before
+
+
+async def test_a_sweep_on_a_rollup_leaves_its_data_fee(desk: Desk) -> None:
+    # PUSH2 1000, kept and returned, whatever is asked.
+    code = "0x6103e85f5260205ff3"
+    await desk.reader.rpc("anvil_setCode", "0x420000000000000000000000000000000000000F", code)
+    said = await oracle(
+        "wallet", "sweep", "--to", COLD, "--config", desk.config, "--yes", "--json"
+    )
+    assert said.code == 0, said.err
+    assert said.document["leftWei"] == 2 * (1000 + 1000)
+
+
+async def test_balances_say_how_far_the_money_goes(desk: Desk) -> None:
+    said = await oracle("wallet", "balances", "--config", desk.config, "--json")
+    assert said.code == 0, said.err
+    [row] = said.document
+    balance = await desk.reader.balance(OPERATOR)
+    assert (row["chain"], row["address"], row["balanceWei"]) == ("devnet", OPERATOR, balance)
+    assert row["nonce"] == row["pendingNonce"] == await desk.reader.nonce(OPERATOR)
+    assert row["fulfillments"] == balance // row["fulfillmentWei"] > 0
+    said = await oracle("wallet", "balances", "--config", desk.config)
+    assert f"devnet: {OPERATOR} has " in said.out
+    said = await oracle(
+        "wallet", "balances", "--rpc-url", desk.devnet.deployment.rpc_url, "--address", OWNER
+    )
+    assert said.code == 0
+    assert OWNER in said.out
+
+
+async def test_balances_name_a_chain_that_does_not_answer(desk: Desk) -> None:
+    text = desk.config.read_text(encoding="utf-8")
+    nowhere = f"http://127.0.0.1:{free_port()}/secret-path"
+    desk.config.write_text(text.replace(desk.devnet.deployment.rpc_url, nowhere), encoding="utf-8")
+    said = await oracle("wallet", "balances", "--config", desk.config)
+    assert said.code == 1
+    assert "does not answer" in said.out
+    assert "not every chain answered: devnet" in said.err
+    assert "secret-path" not in said.out + said.err
+
+
+async def test_a_keystore_pays_and_a_wrong_password_does_not(
+    desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keystore = tmp_path / "owner.json"
+    keystore.touch(mode=0o600)
+    keystore.write_text(from_private_key(PLAYER_KEY).keystore("the right one"), encoding="utf-8")
+    arguments = ("coordinator", "set-operator", COLD, "--keystore", keystore, "--yes")
+    monkeypatch.setenv("ORACLE_WALLET_PASSWORD", "the wrong one")
+    said = await oracle(*arguments, "--config", desk.config)
+    assert (said.code, said.out) == (2, "")
+    assert "does not open with this password" in said.err
+    assert "the wrong one" not in said.err
+    monkeypatch.setenv("ORACLE_WALLET_PASSWORD", "the right one")
+    said = await oracle(*arguments, "--config", desk.config)
+    assert said.code == 0, said.err
+    assert "the right one" not in said.out + said.err
+
+
+@pytest.mark.parametrize(("answer", "code"), [(b"n\n", 1), (b"y\n", 0)])
+async def test_a_person_is_asked_first(desk: Desk, answer: bytes, code: int) -> None:
+    before = await desk.reader.balance(OPERATOR)
+    arguments = ("wallet", "sweep", "--to", COLD, "--config", str(desk.config))
+    terminal, stdin = os.openpty()
+    try:
+        os.write(terminal, answer)
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "oracle", *arguments),
+            stdin=stdin,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        out, err = (said.decode() for said in await process.communicate())
+    finally:
+        os.close(terminal)
+        os.close(stdin)
+    assert process.returncode == code, err
+    for part in (OPERATOR, COLD, "31337", "at most 0.0", "Do it? [y/N]"):
+        assert part in err
+    left = await desk.reader.balance(OPERATOR)
+    assert left == (0 if code == 0 else before)
+    assert ("nothing was sent" in err) == (code == 1)
+    assert (f"went to {COLD} in 0x" in out) == (code == 0)
