@@ -173,7 +173,10 @@ def from_mnemonic(words: str, path: str, passphrase: str = "") -> LocalSigner:
     Derive a key from a BIP-39 mnemonic and a BIP-32 path. The error never repeats a word.
     """
     if not _DERIVATION_PATH.fullmatch(path):
-        raise ConfigError(f"{path} is no derivation path: the first account is {FIRST_ACCOUNT}")
+        # Not repeated: it may be anything.
+        raise ConfigError(
+            f"this is no derivation path: the one of the first account is {FIRST_ACCOUNT}"
+        )
     # Unaudited is its module, which only derives here: keys are made by `create_keystore`.
     Account.enable_unaudited_hdwallet_features()
     try:

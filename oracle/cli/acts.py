@@ -57,6 +57,15 @@ class Place:
     settings: Settings | None = None
 
 
+payer_option = click.option(
+    "--keystore",
+    type=click.Path(path_type=Path),
+    help="Encrypted keystore file of the wallet that acts; its password is asked for, or read "
+    "from ORACLE_WALLET_PASSWORD or ORACLE_WALLET_PASSWORD_FILE. Default: the key in "
+    "ORACLE_WALLET_KEY or ORACLE_WALLET_KEY_FILE, else the configuration's wallet.",
+)
+
+
 def place_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """
     Add `--config`, `--chain` and `--rpc-url`.

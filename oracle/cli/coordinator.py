@@ -25,11 +25,12 @@ from oracle.cli.acts import (
     load_payer,
     node_stopped,
     opened,
+    payer_option,
     place_options,
     wei_of,
     yes_option,
 )
-from oracle.cli.options import json_option, keystore_option, print_json
+from oracle.cli.options import json_option, print_json
 from oracle.config import checked_address
 from oracle.errors import ChainError, ConfigError
 
@@ -133,7 +134,7 @@ def act_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """
     Add the options of a verb that sends something.
     """
-    return target_options(keystore_option(yes_option(json_option(function))))
+    return target_options(payer_option(yes_option(json_option(function))))
 
 
 @click.group("coordinator")

@@ -27,10 +27,11 @@ from oracle.cli.acts import (
     load_payer,
     node_stopped,
     opened,
+    payer_option,
     place_options,
     yes_option,
 )
-from oracle.cli.options import environment_secret, json_option, keystore_option, print_json
+from oracle.cli.options import environment_secret, json_option, print_json
 from oracle.config import checked_address, read_secret_file
 from oracle.errors import ChainError, ConfigError, EndpointError
 
@@ -267,7 +268,7 @@ def _print_balances(rows: list[dict[str, Any]]) -> None:
     "--to 0x5FbDB2315678afecb367f032d93F642f64180aa3"
 )
 @place_options
-@keystore_option
+@payer_option
 @click.option("--to", required=True, help="Who gets it, written with its checksum.")
 @click.option(
     "--keep",
@@ -352,7 +353,11 @@ def _key_text(source: Path | None) -> str:
             raise ConfigError("standard input holds no key")
         return text
     if source is not None:
-        if not source.is_file():
+        try:
+            known = source.is_file()
+        except OSError:
+            known = False  # too long a name
+        if not known:
             # Not repeated: it may be the key itself.
             raise ConfigError(
                 "--from names no file: it takes the name of a file that holds the key, or - for "

@@ -162,9 +162,12 @@ def test_a_key_on_the_command_line_is_refused_without_being_repeated(
     code, _, err = oracle("wallet", "import", "--out", out, KEY)
     assert code == 2
     assert "it has leaked" in err
-    code, _, err = oracle("wallet", "import", "--out", out, "--from", KEY)
-    assert code == 2
-    assert "--from names no file" in err
+    for text in (KEY, MNEMONIC, KEY * 9):
+        code, _, err = oracle("wallet", "import", "--out", out, "--from", text)
+        assert code == 2
+        assert "--from names no file" in err
+    for option in (f"--key={KEY}", f"--path={KEY}"):
+        assert oracle("wallet", "import", "--out", out, option)[0] == 2
     assert not out.exists()
 
 
