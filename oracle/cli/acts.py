@@ -16,14 +16,13 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
+from oracle.cli.chains import configured_signer
 from oracle.cli.options import load_signer
 from oracle.config import (
     Settings,
     checked_address,
     checked_endpoint,
     read_secret_file,
-    secret,
-    variable_of,
 )
 from oracle.errors import ChainError, ConfigError, DatabaseLockedError, OracleError
 
@@ -161,33 +160,7 @@ def load_payer(place: Place, keystore: Path | None) -> LocalSigner:
     )
     if named or place.chain is None or place.chain_name is None:
         return load_signer(keystore)
-    return load_configured(place.chain_name, place.chain)
-
-
-def load_configured(name: str, chain: ChainSettings) -> LocalSigner:
-    """
-    Load the wallet of a chain of the configuration.
-    """
-    from oracle.chain import wallets  # noqa: PLC0415 - web3 is slow to import
-
-    wallet = chain.wallet
-    if wallet.keystore is None:
-        return wallets.from_private_key(
-            secret(
-                wallet.key,
-                wallet.key_file,
-                what=f"wallet for chains.{name}",
-                variable=variable_of("chains", name, "wallet", "key"),
-            )
-        )
-    text = read_secret_file(wallet.keystore)
-    password = secret(
-        wallet.password,
-        wallet.password_file,
-        what=f"password for the keystore of chains.{name}",
-        variable=variable_of("chains", name, "wallet", "password"),
-    )
-    return wallets.from_keystore(text, password, wallet.keystore)
+    return configured_signer(place.chain_name, place.chain)
 
 
 def configured_address(place: Place) -> str:
@@ -200,7 +173,7 @@ def configured_address(place: Place) -> str:
     assert place.chain_name is not None
     if (keystore := place.chain.wallet.keystore) is not None:
         return keystore_address(read_secret_file(keystore), keystore)
-    return load_configured(place.chain_name, place.chain).address
+    return configured_signer(place.chain_name, place.chain).address
 
 
 @asynccontextmanager
@@ -229,30 +202,33 @@ async def node_stopped(place: Place) -> AsyncIterator[Database | None]:
         await database.close()
 
 
-async def left_to_serve(place: Place, database: Database, reader: Web3Reader) -> int:
+async def left_to_serve(place: Place, wallet: str, database: Database, reader: Web3Reader) -> int:
     """
     Return how many requests a stopped node has still to serve.
 
-    Raises `ChainError` when it left transactions behind that the chain has not taken yet.
+    Raises `ChainError` when it left transactions of the wallet behind that the chain has not taken
+    yet.
     """
     from oracle.request import State  # noqa: PLC0415 - not needed for --help
     from oracle.store import requests, transactions  # noqa: PLC0415
     from oracle.store.transactions import SlotState  # noqa: PLC0415
 
     assert place.chain is not None
+    chain_id, contract = place.chain.chain_id, place.chain.coordinator
+    unserved = (State.OBSERVED, State.CONFIRMED, State.DRAWN, State.SIGNED, State.SENT)
     async with database.read() as connection:
-        slots = await transactions.slots_in(
-            connection, place.chain.chain_id, [SlotState.SIGNED, SlotState.SENT]
-        )
-        counts = await requests.count_by_state(connection)
-    waiting = [slot for slot in slots if slot.nonce >= await reader.nonce(slot.wallet)]
-    if waiting:
+        slots = await transactions.slots_of(connection, chain_id, wallet)
+        waiting = await requests.in_states(connection, chain_id, contract, unserved, limit=None)
+    mined = await reader.nonce(wallet)
+    in_flight = sum(
+        slot.nonce >= mined and slot.state in {SlotState.SIGNED, SlotState.SENT} for slot in slots
+    )
+    if in_flight:
         raise ChainError(
-            f"the node left {len(waiting)} transactions that the chain has not taken yet: run it "
+            f"the node left {in_flight} transactions that the chain has not taken yet: run it "
             "until they are mined"
         )
-    unserved = (State.OBSERVED, State.CONFIRMED, State.DRAWN, State.SIGNED, State.SENT)
-    return sum(counts.get(state, 0) for state in unserved)
+    return len(waiting)
 
 
 def checked_recipient(text: str, option: str) -> str:

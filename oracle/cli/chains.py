@@ -42,7 +42,7 @@ class ConfiguredChain:
         urls = _endpoints(name, settings)
         self.name = name
         self.settings = settings
-        self.signer = _signer(name, settings)
+        self.signer = configured_signer(name, settings)
         self.service: Service | None = None
         self._readers: list[Web3Reader] = []
         for url in urls:
@@ -247,7 +247,12 @@ def _endpoints(name: str, settings: ChainSettings) -> list[str]:
     return urls
 
 
-def _signer(name: str, settings: ChainSettings) -> LocalSigner:
+def configured_signer(name: str, settings: ChainSettings) -> LocalSigner:
+    """
+    Load the wallet of a chain.
+
+    Raises `ConfigError` when it cannot be, or is a well-known one and the chain no devnet.
+    """
     from oracle.chain import wallets  # noqa: PLC0415 - web3 is slow to import
 
     wallet = settings.wallet

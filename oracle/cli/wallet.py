@@ -316,7 +316,7 @@ async def _sweep(
     from oracle.chain.transact import prepare_sweep  # noqa: PLC0415 - web3 is slow to import
 
     async with node_stopped(place) as database, opened(place) as (reader, chain_id):
-        unserved = await left_to_serve(place, database, reader) if database else 0
+        unserved = await left_to_serve(place, signer.address, database, reader) if database else 0
         transfer = await prepare_sweep(reader, signer.address, recipient, keep=keep)
         lines = [
             ("send", ether(transfer.value)),

@@ -27,7 +27,6 @@ from oracle.errors import EndpointError
 from oracle.protocols.coordinator import CoordinatorProtocol
 from oracle.request import State
 from oracle.store.engine import Database
-from oracle.store.transactions import Purpose, open_slot
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -437,15 +436,33 @@ async def test_a_sweep_waits_for_transactions_in_flight(desk: Desk) -> None:
     await reader.rpc("anvil_mine", "0x1")
 
 
-async def test_a_sweep_waits_for_what_the_node_has_signed(desk: Desk) -> None:
-    database = await Database.open(Settings.load(desk.config).database, exclusive=True)
-    nonce = await desk.reader.nonce(OPERATOR)
-    async with database.write() as tx:
-        await open_slot(tx, 31337, OPERATOR, nonce, Purpose.FULFILL, 100_000)
-    await database.close()
-    said = await oracle("wallet", "sweep", "--to", COLD, "--config", desk.config, "--yes")
+async def test_a_sweep_waits_for_what_the_node_has_signed(
+    new_bench: Callable[..., Awaitable[Bench]], tmp_path: Path
+) -> None:
+    bench = await new_bench()
+    await bench.roll()
+    await bench.walk()
+    await bench.stack.aclose()
+    config = tmp_path / "oracle.toml"
+    # The endpoint has forgotten what it was sent; the node's database has not.
+    await bench.rpc("anvil_dropAllTransactions")
+    said = await oracle("wallet", "sweep", "--to", COLD, "--config", config, "--yes")
     assert said.code == 1
     assert "1 transactions that the chain has not taken yet" in said.err
+
+
+async def test_a_sweep_says_what_the_node_has_still_to_serve(
+    new_bench: Callable[..., Awaitable[Bench]], tmp_path: Path
+) -> None:
+    bench = await new_bench(confirmations=5)
+    await bench.roll()
+    await bench.walk()
+    await bench.stack.aclose()
+    await bench.rpc("evm_setAutomine", True)  # noqa: FBT003 - JSON-RPC
+    config = tmp_path / "oracle.toml"
+    said = await oracle("wallet", "sweep", "--to", COLD, "--config", config, "--yes")
+    assert said.code == 0, said.err
+    assert "1 requests still wait for the node" in said.err
 
 
 async def test_a_sweep_to_a_contract_that_takes_none_sends_nothing(desk: Desk) -> None:
@@ -484,14 +501,26 @@ async def test_balances_say_how_far_the_money_goes(desk: Desk) -> None:
 
 
 async def test_balances_name_a_chain_that_does_not_answer(desk: Desk) -> None:
-    text = desk.config.read_text(encoding="utf-8")
     nowhere = f"http://127.0.0.1:{free_port()}/secret-path"
-    desk.config.write_text(text.replace(desk.devnet.deployment.rpc_url, nowhere), encoding="utf-8")
+    with desk.config.open("a", encoding="utf-8") as file:
+        file.write(
+            f'[chains.other]\nchain_id = 5\nendpoints = ["{nowhere}"]\n'
+            f'coordinator = "{COLD}"\ndevnet = true\nwallet.key_file = "operator.key"\n'
+        )
     said = await oracle("wallet", "balances", "--config", desk.config)
     assert said.code == 1
-    assert "does not answer" in said.out
-    assert "not every chain answered: devnet" in said.err
+    assert f"devnet: {OPERATOR} has " in said.out
+    assert "other: http://127.0.0.1" in said.out
+    assert "not every chain answered: other" in said.err
     assert "secret-path" not in said.out + said.err
+    said = await oracle("wallet", "balances", "--config", desk.config, "--chain", "devnet")
+    assert said.code == 0
+    said = await oracle("coordinator", "show", "--config", desk.config)
+    assert said.code == 2
+    assert "say which --chain: devnet, other" in said.err
+    said = await oracle("coordinator", "show", "--config", desk.config, "--chain", "third")
+    assert said.code == 2
+    assert "known are devnet, other" in said.err
 
 
 async def test_a_keystore_pays_and_a_wrong_password_does_not(
