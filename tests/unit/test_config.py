@@ -420,3 +420,8 @@ def test_devnets_do_not_share_a_node_with_other_chains(refused: Refused) -> None
     devnet = chain.replace("chains.main", "chains.b").replace("chain_id = 1", "chain_id = 2")
     devnet = devnet.replace("trusted", "devnet")
     assert "cannot share a node" in refused(f"{GOOD}\n{devnet}")
+
+
+def test_runway_of_0_stops_commits(load: Load) -> None:
+    stopped = GOOD.replace("trusted = true", "trusted = true\nrunway = 0")
+    assert load(stopped).chains["main"].runway == 0
