@@ -112,7 +112,7 @@ class ChainSettings(Section):
     max_fee_gwei: Annotated[Decimal, Field(gt=0)] = Decimal(200)  #: never pay more per gas
     priority_fee_gwei: Annotated[Decimal, Field(ge=0)] = Decimal("0.1")  #: on top of the base fee
     max_priority_fee_gwei: Annotated[Decimal, Field(ge=0)] = Decimal(5)  #: for replacements
-    runway: Annotated[int, Field(ge=0)] = 4096  #: seeds committed ahead of the requests; 0: no more
+    runway: Annotated[int, Field(ge=0)] = 4096  #: seeds committed ahead of requests; 0: no more
 
     @model_validator(mode="after")
     def _check(self) -> Self:
