@@ -30,7 +30,7 @@ check "ruff format" ruff format --check
 check "mypy" mypy
 check "lint-imports" lint-imports
 check "forge fmt" forge fmt --check contracts tests benchmarks
-check "artifacts" python scripts/compile.py --check
+check "artifacts" python scripts/_compile.py --check
 # Slither clears forge's folders before it builds: these are its own.
 export FOUNDRY_OUT=.build/slither FOUNDRY_CACHE_PATH=.build/slither-cache
 check "slither" slither . --config-file slither.config.json

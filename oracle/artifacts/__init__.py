@@ -1,7 +1,7 @@
 """
 The compiled contracts, as they ship inside the package.
 
-The JSON files beside this module are written by `scripts/compile.py` and checked in.
+The JSON files beside this module are written by `scripts/_compile.py` and checked in.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def load(name: str) -> Artifact:
     """
     file = files(__name__).joinpath(f"{name}.json")
     if not file.is_file():
-        raise LookupError(f"There is no artifact called '{name}': scripts/compile.py writes them.")
+        raise LookupError(f"There is no artifact '{name}': scripts/_compile.py writes them.")
     content = json.loads(file.read_text(encoding="utf-8"))
     return Artifact(
         name=name,

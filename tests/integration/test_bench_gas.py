@@ -164,13 +164,13 @@ async def test_documented_figures_are_what_is_measured(
 async def test_document_in_docs_is_what_is_measured(figures: dict[str, Figures]) -> None:
     for name in ("airnode", "chainlink"):
         measured(figures, name)
-    spec = importlib.util.spec_from_file_location("gas_doc", ROOT / "scripts" / "gas_doc.py")
+    spec = importlib.util.spec_from_file_location("gas_doc", ROOT / "scripts" / "_gas_doc.py")
     assert spec is not None
     assert spec.loader is not None
     script = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(script)
     text = script.DOCUMENT.read_text(encoding="utf-8")
-    assert script.rendered(text, figures) == text, "run scripts/gas_doc.py"
+    assert script.rendered(text, figures) == text, "run scripts/_gas_doc.py"
 
 
 async def test_vrf_contract_accepts_a_proof(chain: Chain, vrf_site: chainlink.Site) -> None:

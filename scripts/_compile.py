@@ -2,8 +2,8 @@
 """
 Compile the contracts into the artifacts that ship inside the Python package.
 
-    scripts/compile.py            write oracle/artifacts/*.json where a source or a setting changed
-    scripts/compile.py --check    compile again and exit 1 if any artifact differs from that
+    scripts/_compile.py           write oracle/artifacts/*.json where a source or a setting changed
+    scripts/_compile.py --check   compile again and exit 1 if any artifact differs from that
 
 The settings are those of foundry.toml.
 Each contract is compiled alone with the sources that it imports, under their paths from the root
@@ -245,7 +245,7 @@ def check() -> list[str]:
     """
     compiler = Compiler.from_foundry()
     fresh = compile_all(compiler, gather_all(compiler))
-    complaints = [f"{path.name} belongs to no target of scripts/compile.py." for path in strays()]
+    complaints = [f"{path.name} belongs to no target of scripts/_compile.py." for path in strays()]
     for name, artifact in fresh.items():
         path = ARTIFACTS / f"{name}.json"
         on_disk = path.read_bytes().decode("utf-8") if path.is_file() else None
@@ -299,7 +299,7 @@ def main() -> int:
     for complaint in complaints:
         print(complaint, file=sys.stderr)
     if complaints:
-        print("Run scripts/compile.py and keep what it writes.", file=sys.stderr)
+        print("Run scripts/_compile.py and keep what it writes.", file=sys.stderr)
     return 1 if complaints else 0
 
 

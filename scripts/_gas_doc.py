@@ -2,8 +2,8 @@
 """
 Write what `oracle bench gas` measures into docs/gas.md, between its two marks.
 
-    .venv/bin/python scripts/gas_doc.py            measure and write
-    .venv/bin/python scripts/gas_doc.py --check    measure, write nothing, exit 1 if it differs
+    .venv/bin/python scripts/_gas_doc.py            measure and write
+    .venv/bin/python scripts/_gas_doc.py --check    measure, write nothing, exit 1 if it differs
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from oracle.bench.figures import Figures
 
 DOCUMENT = Path(__file__).resolve().parent.parent / "docs" / "gas.md"
-BEGIN, END = "<!-- begin: written by scripts/gas_doc.py -->\n", "<!-- end -->\n"
+BEGIN, END = "<!-- begin: written by scripts/_gas_doc.py -->\n", "<!-- end -->\n"
 
 
 def rendered(text: str, figures: Mapping[str, Figures]) -> str:
@@ -62,7 +62,7 @@ def main() -> int:
     if not arguments.check:
         DOCUMENT.write_text(new, encoding="utf-8", newline="\n")
     elif new != old:
-        print("docs/gas.md is not what was measured: run scripts/gas_doc.py.", file=sys.stderr)
+        print("docs/gas.md is not what was measured: run scripts/_gas_doc.py.", file=sys.stderr)
         return 1
     return 0
 
