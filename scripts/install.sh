@@ -2,7 +2,8 @@
 # Installs all that the project needs into its own folder: .venv (Python packages), node_modules
 # (contracts, anvil, forge, the compiler) and .build (the compiler as an executable).
 #
-#   scripts/install.sh [runtime|dev]      dev (the default) holds runtime and the tools of the tests
+#   scripts/install.sh [runtime|dev|ape]  dev (the default) holds runtime and the tools of the tests,
+#                                         ape holds runtime and Ape; dev and ape can stand together
 #
 # Written for bash, 3.2 or newer. Needs Python >= 3.11 ($PYTHON, if set, names it); Node >= 20 is
 # taken from the system, else from PyPI. Run again it does only what has changed. Everything that it
@@ -20,8 +21,8 @@ stop() {
 
 mode=${1:-dev}
 case $mode in
-  runtime | dev) ;;
-  *) stop "unknown mode '$mode': it is runtime or dev." ;;
+  runtime | dev | ape) ;;
+  *) stop "unknown mode '$mode': it is runtime, dev or ape." ;;
 esac
 
 digest() {
@@ -40,10 +41,11 @@ python_wanted="$(digest pyproject.toml constraints.txt) $root"
 node_wanted=$(digest package.json package-lock.json .npmrc)
 solc=.build/solc-v$(sed -n 's/.*"solc": "\([0-9.]*\)".*/\1/p' package.json)
 
+# The stamp has a line for every mode that is installed; dev and ape hold runtime.
 python_ready() {
   local has
   has=$(cat "$python_stamp" 2>/dev/null) || return 1
-  [[ $has == "dev $python_wanted" || $has == "$mode $python_wanted" ]]
+  [[ $mode == runtime && $has == *" $python_wanted"* ]] || grep -qxF -- "$mode $python_wanted" <<<"$has"
 }
 
 node_ready() {
@@ -92,11 +94,14 @@ pip_install() {
 }
 
 install_python() {
+  local extra=''
   make_venv
-  rm -f "$python_stamp"
+  # What was installed for other versions, or for another place, has to be installed again.
+  if ! grep -qF -- " $python_wanted" "$python_stamp" 2>/dev/null; then rm -f "$python_stamp"; fi
   say "installing Python packages ($mode)"
-  if [[ $mode == dev ]]; then pip_install -e '.[dev]'; else pip_install -e .; fi
-  printf '%s\n' "$mode $python_wanted" >"$python_stamp"
+  if [[ $mode != runtime ]]; then extra="[$mode]"; fi
+  pip_install -e ".$extra"
+  printf '%s\n' "$mode $python_wanted" >>"$python_stamp"
 }
 
 # Sets `node` and `npm`, the latter as the words of a command.
