@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 HERE = Path(__file__).parent
+# Tests through Ape have their own root and fixtures: scripts/ape.sh test tests/ape.
+collect_ignore = ["ape"]
 KINDS = frozenset({"unit", "sources", "store", "contracts", "integration", "e2e"})
 
 # A loaded machine is no reason for a property to fail.

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -16,6 +16,8 @@ from oracle.errors import ConfigError
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from oracle.chain.reader import Web3Reader
+    from oracle.chain.transact import CoordinatorConfig
     from oracle.chain.wallets import LocalSigner
 
 
@@ -77,21 +79,8 @@ def deploy(  # noqa: PLR0913, PLR0917 - one parameter per option
     whose BLOCKHASH could be predicted is refused. All limits are immutable; there is no
     proxy and no pause.
     """
-    for option, address in (("--owner", owner), ("--operator", operator)):
-        if address is not None:
-            checked_address(address, option)
-    if ring_size & ring_size - 1:
-        raise ConfigError(
-            f"--ring-size {ring_size} is no power of 2: choose {1 << ring_size.bit_length()}"
-        )
+    settings = checked_settings(owner, operator, ring_size, flat_fee_gwei, gas_margin_percent)
     signer = load_signer(keystore)
-    settings = {
-        "owner": owner or signer.address,
-        "operator": operator or signer.address,
-        "ring_size": ring_size,
-        "flat_fee_gwei": flat_fee_gwei,
-        "gas_margin_bps": gas_margin_percent * 100,
-    }
     result = asyncio.run(_deploy(rpc_url, signer, window, settings))
     if as_json:
         print_json(result)
@@ -104,25 +93,68 @@ def deploy(  # noqa: PLR0913, PLR0917 - one parameter per option
     )
 
 
+def checked_settings(
+    owner: str | None,
+    operator: str | None,
+    ring_size: int,
+    flat_fee_gwei: int,
+    gas_margin_percent: int,
+) -> dict[str, Any]:
+    """
+    Return fields of `CoordinatorConfig`, without the addresses that were not given.
+
+    Raises `ConfigError` naming the option that cannot be.
+    """
+    settings: dict[str, Any] = {
+        name: checked_address(address, f"--{name}")
+        for name, address in (("owner", owner), ("operator", operator))
+        if address is not None
+    }
+    if ring_size & ring_size - 1:
+        raise ConfigError(
+            f"--ring-size {ring_size} is no power of 2: choose {1 << ring_size.bit_length()}"
+        )
+    return settings | {
+        "ring_size": ring_size,
+        "flat_fee_gwei": flat_fee_gwei,
+        "gas_margin_bps": gas_margin_percent * 100,
+    }
+
+
+async def fitted(
+    reader: Web3Reader, payer: str, window: int | None, settings: dict[str, Any]
+) -> tuple[str, CoordinatorConfig]:
+    """
+    Return which contract fits the chain, and its configuration with the longest window unless one
+    is given; whoever pays has the roles that `settings` give to nobody.
+
+    Raises `ConfigError` for a chain that cannot have a coordinator, or not with such a window.
+    """
+    from oracle.chain.probe import is_op_stack, probe_block_hash  # noqa: PLC0415 - web3 is slow
+    from oracle.chain.transact import CoordinatorConfig, longest_window  # noqa: PLC0415
+
+    await probe_block_hash(reader)
+    longest = await longest_window(reader)
+    if window is not None and window > longest:
+        raise ConfigError(
+            f"this chain keeps {longest} block hashes: choose --window {longest} or less"
+        )
+    contract = "OpStackCoordinator" if await is_op_stack(reader) else "QuantumCoordinator"
+    roles = {"owner": payer, "operator": payer}
+    return contract, CoordinatorConfig(window=window or longest, **(roles | settings))
+
+
 async def _deploy(
-    rpc_url: str, signer: LocalSigner, window: int | None, settings: dict[str, object]
+    rpc_url: str, signer: LocalSigner, window: int | None, settings: dict[str, Any]
 ) -> dict[str, object]:
     from oracle import artifacts  # noqa: PLC0415 - not needed for --help
     from oracle.chain import transact  # noqa: PLC0415 - web3 is slow to import
-    from oracle.chain.probe import is_op_stack, probe_block_hash  # noqa: PLC0415
     from oracle.chain.reader import Web3Reader  # noqa: PLC0415
 
     reader = Web3Reader(rpc_url)
     try:
         chain_id = await reader.chain_id()
-        await probe_block_hash(reader)
-        longest = await transact.longest_window(reader)
-        if window is not None and window > longest:
-            raise ConfigError(
-                f"this chain keeps {longest} block hashes: choose --window {longest} or less"
-            )
-        config = transact.CoordinatorConfig(window=window or longest, **settings)  # type: ignore[arg-type]
-        contract = "OpStackCoordinator" if await is_op_stack(reader) else "QuantumCoordinator"
+        contract, config = await fitted(reader, signer.address, window, settings)
         artifact = artifacts.load(contract)
         address, receipt = await transact.deploy(reader, signer, artifact, config.encode())
     finally:
