@@ -9,7 +9,15 @@ from dataclasses import dataclass
 
 from eth_hash.auto import keccak
 
-__all__ = ["TRANSACTION_GAS_CAP", "Block", "Log", "Receipt", "checksum_address", "keccak"]
+__all__ = [
+    "TRANSACTION_GAS_CAP",
+    "Block",
+    "Log",
+    "Receipt",
+    "Transaction",
+    "checksum_address",
+    "keccak",
+]
 
 # EIP-7825: no transaction may ask for more gas.
 TRANSACTION_GAS_CAP = 1 << 24
@@ -23,6 +31,7 @@ class Block:
 
     number: int
     hash: bytes
+    parent_hash: bytes
     timestamp: int
     base_fee: int
     gas_limit: int
@@ -56,6 +65,19 @@ class Receipt:
     gas_used: int
     gas_price: int
     logs: tuple[Log, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transaction:
+    """
+    What a mined transaction called: `to` is nothing for a creation.
+    """
+
+    hash: bytes
+    sender: str
+    to: str | None
+    data: bytes
+    block_number: int
 
 
 def checksum_address(address: bytes | str) -> str:

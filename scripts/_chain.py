@@ -49,6 +49,7 @@ class ApeReader:
         return Block(
             number=block.number,
             hash=bytes(block.hash),
+            parent_hash=bytes(block.parent_hash),
             timestamp=block.timestamp,
             base_fee=block.base_fee,
             gas_limit=block.gas_limit,

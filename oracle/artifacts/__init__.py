@@ -26,6 +26,18 @@ class Artifact:
     abi: list[dict[str, Any]]
     bytecode: bytes
     deployed_bytecode: bytes
+    immutables: tuple[slice, ...]
+
+    def is_code(self, code: bytes) -> bool:
+        """
+        Say whether this is the contract's code on a chain, whatever its immutables are.
+        """
+        masked = bytearray(code)
+        if len(masked) != len(self.deployed_bytecode):
+            return False
+        for place in self.immutables:
+            masked[place] = self.deployed_bytecode[place]
+        return bytes(masked) == self.deployed_bytecode
 
 
 @cache
@@ -42,4 +54,9 @@ def load(name: str) -> Artifact:
         abi=content["abi"],
         bytecode=bytes.fromhex(content["bytecode"].removeprefix("0x")),
         deployed_bytecode=bytes.fromhex(content["deployedBytecode"].removeprefix("0x")),
+        immutables=tuple(
+            slice(place["start"], place["start"] + place["length"])
+            for places in content["immutableReferences"].values()
+            for place in places
+        ),
     )

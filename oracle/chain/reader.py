@@ -27,11 +27,11 @@ from oracle.errors import (
     OracleError,
     RevertedError,
 )
-from oracle.evm import Block, Log, Receipt
+from oracle.evm import Block, Log, Receipt, Transaction
 from oracle.log import redact_urls
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from web3.types import LogReceipt, TxParams
 
@@ -49,9 +49,13 @@ class ChainReader(Protocol):
         """
         ...
 
-    async def logs(self, address: str, first: int, last: int) -> list[Log]:
+    async def logs(
+        self, address: str, first: int, last: int, topics: Sequence[bytes | None] = ()
+    ) -> list[Log]:
         """
         Return the contract's logs in the closed range of blocks, in the chain's order.
+
+        Each of `topics` that is not nothing must stand at its place in the log.
         """
         ...
 
@@ -67,9 +71,15 @@ class ChainReader(Protocol):
         """
         ...
 
-    async def balance(self, address: str) -> int:
+    async def transaction(self, transaction_hash: bytes) -> Transaction | None:
         """
-        Return the account's balance at the head, in wei.
+        Return a mined transaction.
+        """
+        ...
+
+    async def balance(self, address: str, block: int | None = None) -> int:
+        """
+        Return the account's balance in wei, at the head or at a block.
         """
         ...
 
@@ -145,19 +155,31 @@ class Web3Reader:
             return Block(
                 number=_number(block["number"]),
                 hash=bytes(block["hash"]),
+                parent_hash=bytes(block["parentHash"]),
                 timestamp=block["timestamp"],
                 base_fee=block.get("baseFeePerGas", 0),
                 gas_limit=block["gasLimit"],
             )
 
-    async def logs(self, address: str, first: int, last: int) -> list[Log]:  # noqa: D102 - ChainReader
+    async def logs(  # noqa: D102 - ChainReader
+        self, address: str, first: int, last: int, topics: Sequence[bytes | None] = ()
+    ) -> list[Log]:
         with self._speaking():
             raw = await self._web3.eth.get_logs(
-                {"address": to_checksum_address(address), "fromBlock": first, "toBlock": last}
+                {
+                    "address": to_checksum_address(address),
+                    "fromBlock": first,
+                    "toBlock": last,
+                    "topics": [None if topic is None else HexBytes(topic) for topic in topics],
+                }
             )
             logs = [_log(item) for item in raw if not item.get("removed", False)]
         for log in logs:
-            if not first <= log.block_number <= last or log.address != address:
+            if (
+                not first <= log.block_number <= last
+                or log.address != address
+                or not _begin_with(log.topics, topics)
+            ):
                 raise InconsistentChainError(f"{self.name} returned a log that was not asked for")
         return sorted(logs, key=lambda log: (log.block_number, log.index))
 
@@ -186,9 +208,27 @@ class Web3Reader:
                 )
             )
 
-    async def balance(self, address: str) -> int:  # noqa: D102 - ChainReader
+    async def transaction(self, transaction_hash: bytes) -> Transaction | None:  # noqa: D102 - ChainReader
         with self._speaking():
-            return _number(await self._web3.eth.get_balance(to_checksum_address(address)))
+            try:
+                raw = await self._web3.eth.get_transaction(HexBytes(transaction_hash))
+            except TransactionNotFound:
+                return None
+            return Transaction(
+                hash=bytes(raw["hash"]),
+                sender=raw["from"],
+                to=raw.get("to"),
+                data=bytes(raw["input"]),
+                block_number=_number(raw["blockNumber"]),
+            )
+
+    async def balance(self, address: str, block: int | None = None) -> int:  # noqa: D102 - ChainReader
+        with self._speaking():
+            return _number(
+                await self._web3.eth.get_balance(
+                    to_checksum_address(address), "latest" if block is None else block
+                )
+            )
 
     async def code(self, address: str) -> bytes:
         """
@@ -241,6 +281,12 @@ def _revert_data(data: object) -> bytes:
         return bytes(HexBytes(data)) if isinstance(data, str) else b""
     except ValueError:
         return b""
+
+
+def _begin_with(found: Sequence[bytes], asked: Sequence[bytes | None]) -> bool:
+    return len(found) >= len(asked) and all(
+        wanted in (None, topic) for topic, wanted in zip(found, asked, strict=False)
+    )
 
 
 def _log(raw: LogReceipt) -> Log:

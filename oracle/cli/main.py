@@ -32,6 +32,8 @@ _VERBS = {
     "run": ("run", "run", "Run the node."),
     "request": ("request", "request", "Ask a coordinator for random words and wait for them."),
     "requests": ("requests", "requests", "Look at the requests that this node knows."),
+    "verify": ("verify", "verify", "Check a request from an endpoint alone."),
+    "audit": ("audit", "audit", "Hold chain, store and pool against each other."),
     "entropy": ("entropy", "entropy", "Look at the sources and the pool; create the pool key."),
     "gateway": ("gateway", "gateway", "Serve QRNG APIs over HTTP."),
     "wallet": ("wallet", "wallet", "Create, import, look at and empty wallets."),

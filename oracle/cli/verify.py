@@ -1,0 +1,216 @@
+"""
+`oracle verify`: one request, checked from an endpoint alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from oracle.cli.options import json_option, print_json
+from oracle.config import Settings, checked_address, checked_endpoint
+from oracle.errors import ConfigError
+
+if TYPE_CHECKING:
+    from oracle.verify.checks import Examination
+
+_SHOWN = {
+    "ok": "[green]ok[/green]",
+    "failed": "[red]FAILED[/red]",
+    "not_checkable": "[yellow]not checkable[/yellow]",
+}
+
+
+@click.command(
+    epilog="Example: oracle verify 0x5f2c…91 --rpc-url http://127.0.0.1:8545 "
+    "--coordinator 0x5FbDB2315678afecb367f032d93F642f64180aa3"
+)
+@click.argument("request_id", metavar="REQUEST")
+@click.option(
+    "--rpc-url", envvar="ORACLE_RPC_URL", help="JSON-RPC endpoint; or set ORACLE_RPC_URL."
+)
+@click.option("--coordinator", help="Address of the QuantumCoordinator.")
+@click.option(
+    "--deployments",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Take what is not given from the file that `oracle devnet` writes.",
+)
+@click.option(
+    "--config",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Take what is not given from a node's configuration.",
+)
+@click.option(
+    "--from-block",
+    type=click.IntRange(0),
+    help="Look for the request from here on. Default: the coordinator's deployment.",
+)
+@json_option
+def verify(  # noqa: PLR0913 - one parameter per option
+    request_id: str,
+    rpc_url: str | None,
+    coordinator: str | None,
+    deployments: Path | None,
+    config: Path | None,
+    from_block: int | None,
+    *,
+    as_json: bool,
+) -> None:
+    """
+    Check a request (0x and 64 digits) with nothing but an endpoint.
+
+    That its seed was committed before it, that the proof leads there, that its words follow from
+    seed, id and block hash, and what became of its callback. Exit code 0 when it was fulfilled
+    and everything fits; 1 when anything does not, or it is not fulfilled: then it says why.
+    """
+    if not re.fullmatch(r"0x[0-9a-fA-F]{64}", request_id):
+        raise ConfigError(f"{request_id!r} is no request id: give 0x and 64 hexadecimal digits")
+    url, contract = _where(rpc_url, coordinator, deployments, config)
+    examination = asyncio.run(_verify(url, contract, bytes.fromhex(request_id[2:]), from_block))
+    if as_json:
+        print_json(document(examination))
+    else:
+        _print(examination)
+    sys.exit(0 if examination.fits else 1)
+
+
+def _where(
+    rpc_url: str | None, coordinator: str | None, deployments: Path | None, config: Path | None
+) -> tuple[str, str]:
+    if config is not None and not (rpc_url and coordinator):
+        [chain] = Settings.load(config).chains.values()
+        rpc_url = rpc_url or chain.endpoints[0].get_secret_value()
+        coordinator = coordinator or chain.coordinator
+    if deployments is not None and not (rpc_url and coordinator):
+        found = _deployment(deployments)
+        rpc_url, coordinator = rpc_url or found["rpcUrl"], coordinator or found["coordinator"]
+    if not rpc_url:
+        raise ConfigError("there is no endpoint: give --rpc-url, --config or --deployments")
+    if not coordinator:
+        raise ConfigError("there is no coordinator: give --coordinator, --config or --deployments")
+    return (
+        checked_endpoint(rpc_url, "the endpoint"),
+        checked_address(coordinator, "the coordinator"),
+    )
+
+
+def _deployment(path: Path) -> dict[str, str]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        return {name: str(found[name]) for name in ("rpcUrl", "coordinator")}
+    except (OSError, ValueError, KeyError, TypeError):
+        raise ConfigError(
+            f"{path} is no file of deployments: give the one that `oracle devnet` writes"
+        ) from None
+
+
+async def _verify(
+    url: str, contract: str, request_id: bytes, from_block: int | None
+) -> Examination:
+    from oracle.chain.reader import Web3Reader  # noqa: PLC0415 - web3 is slow to import
+    from oracle.verify.checks import examine  # noqa: PLC0415
+    from oracle.verify.evidence import gather  # noqa: PLC0415
+
+    reader = Web3Reader(url)
+    try:
+        chain_id = await reader.chain_id()
+        return examine(await gather(reader, chain_id, contract, request_id, from_block))
+    finally:
+        await reader.close()
+
+
+def document(examination: Examination) -> dict[str, Any]:
+    """
+    Return what `oracle verify --json` prints.
+    """
+    from oracle.verify import events  # noqa: PLC0415 - not needed for --help
+    from oracle.verify.checks import first_of  # noqa: PLC0415
+
+    evidence = examination.evidence
+    made = first_of(evidence, events.Made)
+    fulfilled = first_of(evidence, events.Fulfilled)
+    again = first_of(evidence, events.Redelivered)
+    cancelled = first_of(evidence, events.Cancelled)
+    commit = evidence.commit
+    root = commit.root_of(made.terms.index) if commit and made else None
+    return {
+        "requestId": _hex(evidence.request_id),
+        "chainId": evidence.chain_id,
+        "coordinator": evidence.contract,
+        "contract": evidence.code,
+        "block": evidence.head.number,
+        "state": str(examination.state),
+        "reason": examination.reason,
+        "explanation": examination.explanation,
+        "fits": examination.fits,
+        "checks": [
+            {
+                "name": check.name,
+                "verdict": str(check.verdict),
+                "reason": check.reason,
+                "detail": check.detail,
+            }
+            for check in examination.checks
+        ],
+        "words": [_hex(word) for word in examination.words],
+        "request": made
+        and {
+            **_at(made.log),
+            "requester": made.requester,
+            "index": made.terms.index,
+            "numWords": made.terms.num_words,
+            "confirmations": made.terms.confirmations,
+            "callbackGasLimit": made.terms.callback_gas_limit,
+            "feeWei": made.terms.fee,
+            "userSeed": _hex(made.user_seed),
+        },
+        "commitment": commit and root and {**_at(commit.log), "root": _hex(root)},
+        "fulfillment": fulfilled
+        and {
+            **_at(fulfilled.log),
+            "seed": _hex(fulfilled.seed),
+            "callbackSucceeded": fulfilled.success,
+            "redelivered": again and _at(again.log),
+        },
+        "cancellation": cancelled
+        and {**_at(cancelled.log), "to": cancelled.to, "refundWei": cancelled.amount},
+    }
+
+
+def _at(log: Any) -> dict[str, object]:
+    return {"block": log.block_number, "transaction": _hex(log.transaction_hash)}
+
+
+def _hex(data: bytes) -> str:
+    return "0x" + data.hex()
+
+
+def _print(examination: Examination) -> None:
+    from rich.console import Console  # noqa: PLC0415 - not needed for --help
+    from rich.table import Table  # noqa: PLC0415
+
+    from oracle.verify.checks import first_of  # noqa: PLC0415
+    from oracle.verify.events import Made  # noqa: PLC0415
+
+    # Where nobody looks, nothing is folded.
+    console = Console(width=None if sys.stdout.isatty() else 200, highlight=False)
+    evidence = examination.evidence
+    console.print(f"request 0x{evidence.request_id.hex()}")
+    console.print(f"{examination.state.replace('_', ' ')}: {examination.explanation}")
+    table = Table(show_header=False)
+    for check in examination.checks:
+        table.add_row(check.name, _SHOWN[check.verdict], check.detail)
+    console.print(table)
+    made = first_of(evidence, Made)
+    if examination.words and made is not None:
+        console.print(f"called back: {made.requester}")
+        for word in examination.words:
+            click.echo(f"0x{word.hex()}")
+    if examination.failed:
+        click.echo(f"{len(examination.failed)} of the checks failed", err=True)

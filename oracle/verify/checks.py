@@ -1,0 +1,532 @@
+"""
+What follows from the evidence about a request: a row of checks, each with its sentence. Pure.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, TypeVar
+
+from oracle.verify.events import (
+    Cancelled,
+    Failed,
+    Fulfilled,
+    Made,
+    Redelivered,
+    domain_of,
+    id_of,
+    output_of,
+    words_of,
+)
+from oracle.verify.proof import read_run
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from oracle.evm import Block, Log, Receipt, Transaction
+    from oracle.verify.events import Committed, Event
+
+_T = TypeVar("_T")
+
+# What the coordinator's `status` answers.
+NOT_PENDING, PENDING, CALLBACK_FAILED = range(3)
+_STATUS = {NOT_PENDING: "not pending", PENDING: "pending", CALLBACK_FAILED: "callback failed"}
+
+
+class State(StrEnum):
+    """
+    What the chain says has become of a request.
+    """
+
+    FULFILLED = "fulfilled"
+    CANCELLED = "cancelled"
+    PENDING = "pending"
+    NOT_FOUND = "not_found"
+
+
+class Verdict(StrEnum):
+    """
+    What became of a check.
+    """
+
+    OK = "ok"
+    FAILED = "failed"
+    NOT_CHECKABLE = "not_checkable"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """
+    One check: a machine-readable `reason` where it is not ok, and one sentence.
+    """
+
+    name: str
+    verdict: Verdict
+    reason: str | None
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """
+    A log and what else the endpoint says about where it is: all of it has to agree.
+    """
+
+    log: Log
+    header: Block
+    receipt: Receipt | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """
+    What an endpoint says about a request as of a block; `life` are the events that name it.
+
+    `code` is the name of the contract whose code is at the coordinator's address, if known.
+    `next_parent` is the parent's hash in the header behind the request's block, once there is one.
+    """
+
+    chain_id: int
+    contract: str
+    request_id: bytes
+    head: Block
+    code: str | None
+    window: int
+    life: Sequence[Event]
+    status: int | None = None
+    made: Place | None = None
+    next_parent: bytes | None = None
+    commit: Committed | None = None
+    committed: Place | None = None
+    root: bytes | None = None
+    fulfilled: Place | None = None
+    transaction: Transaction | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Examination:
+    """
+    What follows from the evidence: `reason` says why a request is pending, or was not found.
+    """
+
+    evidence: Evidence
+    state: State
+    reason: str | None
+    explanation: str
+    checks: list[Check]
+    words: tuple[bytes, ...] = field(default=())
+
+    @property
+    def fits(self) -> bool:
+        """
+        Whether the request was fulfilled and no check failed.
+        """
+        return self.state is State.FULFILLED and not self.failed
+
+    @property
+    def failed(self) -> list[Check]:
+        """
+        The checks that failed.
+        """
+        return [check for check in self.checks if check.verdict is Verdict.FAILED]
+
+
+def examine(evidence: Evidence) -> Examination:
+    """
+    Judge everything that can be judged.
+    """
+    made = first_of(evidence, Made)
+    if made is None or evidence.made is None:
+        return Examination(
+            evidence=evidence,
+            state=State.NOT_FOUND,
+            reason="never_made",
+            explanation=f"no log of {evidence.contract} up to block {evidence.head.number} makes "
+            "this request: check the id, the coordinator, the chain and --from-block",
+            checks=list(_code(evidence)),
+        )
+    checks = [*_code(evidence), *_request(evidence, made), *_commitment(evidence, made)]
+    fulfilled, cancelled = first_of(evidence, Fulfilled), first_of(evidence, Cancelled)
+    words: tuple[bytes, ...] = ()
+    if fulfilled is not None and evidence.fulfilled is not None:
+        state, reason = State.FULFILLED, None
+        explanation = (
+            f"fulfilled in block {fulfilled.log.block_number}, "
+            f"{fulfilled.log.block_number - made.terms.block} blocks after its own"
+        )
+        output = output_of(fulfilled.seed, made.request_id, evidence.made.header.hash)
+        words = words_of(output, made.terms.num_words)
+        checks += _settled_once(evidence)
+        checks += _fulfillment(evidence, made, fulfilled)
+        checks += _proof(evidence, made, fulfilled)
+        checks += _beacon(evidence, made)
+        checks += _value(evidence, made, output)
+        checks += _callback(evidence, fulfilled)
+    elif cancelled is not None:
+        state, reason = State.CANCELLED, "cancelled"
+        explanation = (
+            f"cancelled in block {cancelled.log.block_number}: {cancelled.amount} wei went back "
+            f"to {cancelled.to}, and it is never fulfilled"
+        )
+        checks += _settled_once(evidence)
+        checks += _cancellation(evidence, made, cancelled)
+    else:
+        state = State.PENDING
+        reason, explanation = _why_pending(evidence, made)
+        checks += _still_pending(evidence)
+    return Examination(
+        evidence=evidence,
+        state=state,
+        reason=reason,
+        explanation=explanation,
+        checks=checks,
+        words=words,
+    )
+
+
+def first_of(evidence: Evidence, kind: type[_T]) -> _T | None:
+    """
+    Return the first event of a kind in the request's life.
+    """
+    return next((event for event in evidence.life if isinstance(event, kind)), None)
+
+
+def _check(name: str, faults: Sequence[tuple[bool, str, str]], otherwise: str) -> Check:
+    """
+    Fail with the first fault that holds: its reason and its sentence.
+    """
+    for holds, reason, detail in faults:
+        if holds:
+            return Check(name=name, verdict=Verdict.FAILED, reason=reason, detail=detail)
+    return Check(name=name, verdict=Verdict.OK, reason=None, detail=otherwise)
+
+
+def _code(evidence: Evidence) -> Iterator[Check]:
+    yield _check(
+        "coordinator",
+        [
+            (
+                evidence.code is None,
+                "unknown_code",
+                (
+                    f"the code at {evidence.contract} is no coordinator that this version knows, so "
+                    "nothing vouches for what it called back with"
+                ),
+            )
+        ],
+        f"the code at {evidence.contract} is {evidence.code}",
+    )
+
+
+def _elsewhere(place: Place | None, what: str) -> list[tuple[bool, str, str]]:
+    """
+    Return the faults that a place can have: header and receipt must say what the log says.
+    """
+    assert place is not None
+    log, receipt = place.log, place.receipt
+    return [
+        (
+            place.header.hash != log.block_hash,
+            "other_block",
+            f"the log of {what} names another block {log.block_number} than the chain has",
+        ),
+        (
+            receipt is None or not receipt.ok or log not in receipt.logs,
+            "not_in_receipt",
+            (
+                f"the receipt of transaction 0x{log.transaction_hash.hex()} does not hold the log of "
+                f"{what}"
+            ),
+        ),
+    ]
+
+
+def _request(evidence: Evidence, made: Made) -> Iterator[Check]:
+    domain = domain_of(evidence.chain_id, evidence.contract)
+    derived = id_of(domain, made.requester, made.terms_word, made.user_seed)
+    yield _check(
+        "request id",
+        [
+            (
+                derived != evidence.request_id,
+                "id_differs",
+                (
+                    "the id is not the hash of chain, coordinator and what the log says: "
+                    f"that would be 0x{derived.hex()}"
+                ),
+            )
+        ],
+        "the id is the hash of chain, coordinator, requester, terms and user seed",
+    )
+    yield _check(
+        "request",
+        [
+            (
+                made.terms.block != made.log.block_number,
+                "other_block",
+                (
+                    f"the terms name block {made.terms.block}, and the log is of block "
+                    f"{made.log.block_number}"
+                ),
+            ),
+            *_elsewhere(evidence.made, "the request"),
+        ],
+        f"made by {made.requester} in block {made.terms.block}, index {made.terms.index}",
+    )
+
+
+def _commitment(evidence: Evidence, made: Made) -> Iterator[Check]:
+    commit, index = evidence.commit, made.terms.index
+    if commit is None:
+        yield Check(
+            name="commitment",
+            verdict=Verdict.FAILED,
+            reason="not_committed",
+            detail=f"no log up to the request's block commits a root for index {index}",
+        )
+        return
+    root = commit.root_of(index) or b""
+    here, there = commit.log, made.log
+    yield _check(
+        "commitment",
+        [
+            (
+                (here.block_number, here.index) >= (there.block_number, there.index),
+                "committed_late",
+                (
+                    f"its root was committed in block {here.block_number} at log {here.index}, not "
+                    f"before the request at log {there.index} of block {there.block_number}"
+                ),
+            ),
+            (
+                root != evidence.root,
+                "root_differs",
+                "the coordinator's storage has another root than the log that committed it",
+            ),
+            *_elsewhere(evidence.committed, "the commitment"),
+        ],
+        f"root 0x{root.hex()[:16]}… was committed in block {here.block_number}, before the "
+        "request",
+    )
+
+
+def _settled_once(evidence: Evidence) -> Iterator[Check]:
+    kinds = (Fulfilled, Cancelled)
+    times = [sum(isinstance(event, kind) for event in evidence.life) for kind in kinds]
+    yield _check(
+        "exactly once",
+        [
+            (times[0] > 1, "fulfilled_twice", f"it was fulfilled {times[0]} times"),
+            (times[1] > 1, "cancelled_twice", f"it was cancelled {times[1]} times"),
+            (min(times) > 0, "fulfilled_and_cancelled", "it was fulfilled and cancelled"),
+            (
+                evidence.status == PENDING,
+                "still_pending",
+                "the coordinator still calls it pending",
+            ),
+        ],
+        "one fulfillment, no cancellation" if times[0] else "one cancellation, no fulfillment",
+    )
+
+
+def _fulfillment(evidence: Evidence, made: Made, fulfilled: Fulfilled) -> Iterator[Check]:
+    terms, block = made.terms, fulfilled.log.block_number
+    earliest, latest = terms.block + terms.confirmations, terms.block + evidence.window
+    yield _check(
+        "in time",
+        [
+            (
+                block < earliest,
+                "too_early",
+                f"block {block} is before block {earliest}, the first that the request allows",
+            ),
+            (
+                block > latest,
+                "too_late",
+                f"block {block} is after block {latest}, the last of its window",
+            ),
+            *_elsewhere(evidence.fulfilled, "the fulfillment"),
+        ],
+        f"block {block} lies between {earliest}, after {terms.confirmations} confirmations, and "
+        f"{latest}, the end of its window",
+    )
+
+
+def _proof(evidence: Evidence, made: Made, fulfilled: Fulfilled) -> Iterator[Check]:
+    index, transaction = made.terms.index, evidence.transaction
+    root = evidence.commit.root_of(index) if evidence.commit else None
+    domain = domain_of(evidence.chain_id, evidence.contract)
+    direct = transaction is not None and transaction.to == evidence.contract
+    run = read_run(domain, transaction.data) if transaction and direct else None
+    if run is None or (run.is_beside(index) and run.root(domain) == root):
+        yield Check(
+            name="seed",
+            verdict=Verdict.NOT_CHECKABLE,
+            reason="internal_call",
+            detail="it was fulfilled by a call from another contract, so the proof cannot be "
+            "read from the transaction: that the seed is the committed one was checked by the "
+            "coordinator's code alone",
+        )
+        return
+    ours = [item for item in run.items if item.request_id == made.request_id]
+    yield _check(
+        "seed",
+        [
+            (
+                not ours,
+                "other_request",
+                "the fulfilling transaction's calldata holds other requests than this one",
+            ),
+            (
+                any(item.seed != fulfilled.seed for item in ours),
+                "seed_differs",
+                "the seed in the calldata is not the one in the log",
+            ),
+            (
+                root is None or run.root(domain) != root,
+                "proof_differs",
+                "seed and siblings in the calldata do not lead to the committed root",
+            ),
+        ],
+        f"seed and {len(run.siblings)} siblings in the calldata lead to the committed root at "
+        f"index {index}",
+    )
+
+
+def _beacon(evidence: Evidence, made: Made) -> Iterator[Check]:
+    assert evidence.made is not None
+    header = evidence.made.header
+    yield _check(
+        "beacon",
+        [
+            (
+                header.number != made.terms.block or header.hash != made.log.block_hash,
+                "other_block",
+                (
+                    f"the header of block {made.terms.block} and the request's log give different "
+                    "hashes"
+                ),
+            ),
+            (
+                evidence.next_parent not in (None, header.hash),
+                "other_parent",
+                f"the header of block {made.terms.block + 1} names another parent",
+            ),
+        ],
+        f"0x{header.hash.hex()[:16]}… is the hash of block {header.number}",
+    )
+
+
+def _value(evidence: Evidence, made: Made, output: bytes) -> Iterator[Check]:
+    failed = first_of(evidence, Failed)
+    yield _check(
+        "value",
+        [
+            (
+                failed is not None and failed.output != output,
+                "output_differs",
+                (
+                    "the output that the coordinator put on record for redelivery does not follow "
+                    "from seed, id and beacon"
+                ),
+            )
+        ],
+        f"keccak256(seed, id, beacon) gives {made.terms.num_words} "
+        + ("word" if made.terms.num_words == 1 else "words"),
+    )
+
+
+def _callback(evidence: Evidence, fulfilled: Fulfilled) -> Iterator[Check]:
+    failed, again = first_of(evidence, Failed), first_of(evidence, Redelivered)
+    expected = CALLBACK_FAILED if failed and not again else NOT_PENDING
+    if fulfilled.success:
+        said = "succeeded"
+    elif again is None:
+        said = "failed; anybody can have it repeated with `redeliver`"
+    else:
+        said = f"failed, and was repeated with success in block {again.log.block_number}"
+    yield _check(
+        "callback",
+        [
+            (
+                fulfilled.success != (failed is None),
+                "callback_contradiction",
+                "the fulfillment's log and the record of failed callbacks contradict each other",
+            ),
+            (
+                again is not None and failed is None,
+                "redelivered_without_failure",
+                "it was redelivered, but its callback did not fail",
+            ),
+            (
+                evidence.status != expected,
+                "status_differs",
+                (
+                    f"the coordinator calls it {_STATUS.get(evidence.status or 0)}, and its events "
+                    f"say {_STATUS[expected]}"
+                ),
+            ),
+        ],
+        f"the callback {said}",
+    )
+
+
+def _cancellation(evidence: Evidence, made: Made, cancelled: Cancelled) -> Iterator[Check]:
+    last = made.terms.block + evidence.window
+    yield _check(
+        "cancellation",
+        [
+            (
+                cancelled.log.block_number <= last,
+                "cancelled_early",
+                (
+                    f"it was cancelled in block {cancelled.log.block_number}, while it could be "
+                    f"fulfilled until block {last}"
+                ),
+            ),
+            (
+                (cancelled.amount, cancelled.index) != (made.terms.fee, made.terms.index),
+                "refund_differs",
+                (
+                    f"{cancelled.amount} wei went back for index {cancelled.index}, and "
+                    f"{made.terms.fee} were paid for index {made.terms.index}"
+                ),
+            ),
+        ],
+        f"its whole fee of {cancelled.amount} wei went back, after its window",
+    )
+
+
+def _still_pending(evidence: Evidence) -> Iterator[Check]:
+    yield _check(
+        "pending",
+        [
+            (
+                evidence.status != PENDING,
+                "logs_missing",
+                (
+                    "the coordinator does not call it pending, but no log settles it: the endpoint "
+                    "lost logs"
+                ),
+            )
+        ],
+        "the coordinator calls it pending, and nothing has settled it",
+    )
+
+
+def _why_pending(evidence: Evidence, made: Made) -> tuple[str, str]:
+    terms, head = made.terms, evidence.head.number
+    earliest, latest = terms.block + terms.confirmations, terms.block + evidence.window
+    if head < earliest - 1:
+        return "waiting_for_confirmations", (
+            f"it can be fulfilled from block {earliest} on, and the head is block {head}"
+        )
+    if head < latest:
+        return "waiting_for_fulfillment", (
+            f"it can be fulfilled until block {latest}, and nobody has yet at block {head}"
+        )
+    return "window_closed", (
+        f"its window closed with block {latest}: it can no longer be fulfilled, and its requester "
+        f"can cancel it for its whole fee of {terms.fee} wei"
+    )
