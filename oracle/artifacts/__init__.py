@@ -26,7 +26,7 @@ class Artifact:
     abi: list[dict[str, Any]]
     bytecode: bytes
     deployed_bytecode: bytes
-    immutables: tuple[slice, ...]
+    immutables: tuple[slice, ...] = ()
 
     def is_code(self, code: bytes) -> bool:
         """

@@ -104,6 +104,7 @@ def _print_table(report: Report, progress: Progress, seconds: float) -> None:
         "fulfilled twice": report.duplicates,
         "seeds used twice": report.seeds_reused,
         "wrong values": report.wrong,
+        "other faults": report.faults,
         "node killed": "once, with SIGKILL",
         "blocks to fulfillment": f"median {median(waited):.0f}, longest {max(waited)}",
         "time": f"{seconds:.1f} s",

@@ -1,22 +1,24 @@
 """
-An audit of a devnet from its chain alone, written apart from the node: what it finds is what
-anybody would.
+An audit of a devnet from its chain alone: the operator's audit without a store, and every throw of
+the dice recomputed.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from eth_abi.abi import decode, encode
 from eth_hash.auto import keccak
 
+from oracle.audit.chain import audit_chain, open_ledger
+from oracle.audit.ledger import FULFILLED
+from oracle.verify.events import output_of, words_of
+
 if TYPE_CHECKING:
+    from oracle.audit.ledger import Root
     from oracle.chain.reader import Web3Reader
 
-_REQUESTED = keccak(b"RandomnessRequested(bytes32,address,uint256,bytes32)")
-_FULFILLED = keccak(b"RandomnessFulfilled(bytes32,bytes32,bool)")
 _FACES_OF = keccak(b"facesOf(bytes32)")[:4]
 
 
@@ -24,7 +26,7 @@ _FACES_OF = keccak(b"facesOf(bytes32)")[:4]
 class Report:
     """
     Counts over all requests of a coordinator; `wrong` are values that do not follow from the
-    chain's own data.
+    chain's own data, `faults` whatever else the operator's audit finds.
     """
 
     requests: int
@@ -33,6 +35,7 @@ class Report:
     duplicates: int
     seeds_reused: int
     wrong: int
+    faults: int
 
     @property
     def clean(self) -> bool:
@@ -40,7 +43,7 @@ class Report:
         Whether every request was fulfilled exactly once, with the right value and a seed of its
         own.
         """
-        return not (self.lost or self.duplicates or self.seeds_reused or self.wrong)
+        return not (self.lost or self.duplicates or self.seeds_reused or self.wrong or self.faults)
 
     def document(self) -> dict[str, object]:
         """
@@ -53,35 +56,39 @@ class Report:
             "duplicates": self.duplicates,
             "seeds_reused": self.seeds_reused,
             "wrong": self.wrong,
+            "faults": self.faults,
         }
         return {**counts, "protocols": {"native": counts}}
 
 
 async def audit(reader: Web3Reader, coordinator: str, dice: str) -> Report:
     """
-    Read every log of the coordinator and recompute every throw of the dice.
+    Read every log of the coordinator, prove every seed from calldata, and recompute every throw of
+    the dice.
     """
-    logs = await reader.logs(coordinator, 0, (await reader.block()).number)
-    made = {item.topics[1]: item for item in logs if item.topics[0] == _REQUESTED}
-    done = [item for item in logs if item.topics[0] == _FULFILLED]
-    times = Counter(item.topics[1] for item in done)
-    seeds = Counter(item.data[:32] for item in done)
     wrong = 0
-    for item in done:
-        request_id, seed = item.topics[1], item.data[:32]
-        request = made[request_id]
-        block = await reader.block(request.block_number)
-        count = int.from_bytes(request.data[:32], "big") >> 96 & 0xFFFF
-        output = keccak(seed + request_id + block.hash)
-        words = [keccak(output + i.to_bytes(32, "big")) for i in range(count)]
-        expected = tuple(int.from_bytes(word, "big") % 6 + 1 for word in words)
-        answer = await reader.call(dice, _FACES_OF + encode(["bytes32"], [request_id]))
-        wrong += decode(["uint8[]"], answer)[0] != expected
+    with await open_ledger(reader, await reader.chain_id(), coordinator, 0) as ledger:
+        await audit_chain(reader, ledger, _nobody)
+        for entry in ledger.in_state(FULFILLED):
+            assert entry.seed is not None
+            beacon = (await reader.block(entry.block)).hash
+            words = words_of(
+                output_of(entry.seed, entry.request_id, beacon), entry.terms.num_words
+            )
+            expected = tuple(int.from_bytes(word, "big") % 6 + 1 for word in words)
+            answer = await reader.call(dice, _FACES_OF + encode(["bytes32"], [entry.request_id]))
+            wrong += decode(["uint8[]"], answer)[0] != expected
+    found = ledger.report
     return Report(
-        requests=len(made),
-        fulfilled=len(times),
-        lost=len(made.keys() - times.keys()),
-        duplicates=sum(count - 1 for count in times.values()),
-        seeds_reused=sum(count - 1 for count in seeds.values()),
-        wrong=wrong,
+        requests=found.requests,
+        fulfilled=found.fulfilled,
+        lost=found.requests - found.fulfilled,
+        duplicates=found.duplicates,
+        seeds_reused=found.seeds_reused,
+        wrong=found.wrong + wrong,
+        faults=found.findings.count,
     )
+
+
+async def _nobody(_: Root) -> None:
+    return None

@@ -106,6 +106,20 @@ async def in_states(
     return [_batch(row) for row in rows]
 
 
+async def places(
+    connection: AsyncConnection, chain_id: int, contract: str
+) -> list[tuple[int, BatchState]]:
+    """
+    Return where the coordinator's batches begin, and their states, without their leaves.
+    """
+    rows = await connection.execute(
+        select(batches.c.first_index, batches.c.state)
+        .where(batches.c.chain_id == chain_id, batches.c.contract == contract)
+        .order_by(batches.c.first_index)
+    )
+    return [(first_index, BatchState(state)) for first_index, state in rows]
+
+
 async def set_state(tx: AsyncConnection, batch: Batch, state: BatchState) -> None:
     """
     Record what the chain says about a batch.

@@ -10,6 +10,7 @@ import os
 import time
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from sqlalchemy import event, text
 from sqlalchemy.exc import DatabaseError
@@ -54,28 +55,35 @@ class Database:
     Does not: create a file by accident; only `migrate` creates it.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, read_only: bool = False) -> None:
         self.path = path
         self._engine = create_async_engine(
-            f"sqlite+aiosqlite:///{path}",
+            f"sqlite+aiosqlite:///file:{quote(str(path))}?mode=ro&uri=true"
+            if read_only
+            else f"sqlite+aiosqlite:///{path}",
             # An error's text would hold what was being written.
             hide_parameters=True,
         )
         self._writing = asyncio.Lock()
         self._lock_file: int | None = None
-        event.listen(self._engine.sync_engine, "connect", _on_connect)
+        event.listen(
+            self._engine.sync_engine, "connect", _on_connect_to_read if read_only else _on_connect
+        )
         event.listen(self._engine.sync_engine, "begin", _on_begin)
 
     @classmethod
-    async def open(cls, path: Path, *, exclusive: bool, migrate: bool = True) -> Self:
+    async def open(
+        cls, path: Path, *, exclusive: bool, migrate: bool = True, read_only: bool = False
+    ) -> Self:
         """
         Open the database and bring its schema up to date; `exclusive` is for the node, and without
-        `migrate` for what has to keep a node from starting meanwhile.
+        `migrate` for what has to keep a node from starting meanwhile. With `read_only` nothing can
+        be written, by mistake neither.
 
         Raises `DatabaseLockedError` when another node holds it, `ConfigError` when it cannot be
         opened.
         """
-        database = cls(path)
+        database = cls(path, read_only=read_only)
         if exclusive:
             database._take_lock()
         if exclusive and migrate:
@@ -198,6 +206,11 @@ def _on_connect(connection: Any, _: Any) -> None:
     for pragma in _PRAGMAS:
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
+
+
+def _on_connect_to_read(connection: Any, _: Any) -> None:
+    connection.isolation_level = None
+    connection.execute(f"PRAGMA busy_timeout = {_BUSY_MILLISECONDS}").close()
 
 
 def _on_begin(connection: Connection) -> None:

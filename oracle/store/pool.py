@@ -303,10 +303,7 @@ class Pool:
         """
         Return those of the indices whose seed may have left the process.
         """
-        rows = await connection.scalars(
-            select(reveals.c.seed_index).where(*_reveal_of(chain_id, contract, indices))
-        )
-        return set(rows)
+        return await exposed_among(connection, chain_id, contract, indices)
 
     async def expose(
         self, tx: AsyncConnection, chain_id: int, contract: str, indices: Sequence[int]
@@ -437,6 +434,57 @@ class Pool:
             )
             for row in rows
         }
+
+
+async def exposed_among(
+    connection: AsyncConnection, chain_id: int, contract: str, indices: Sequence[int]
+) -> set[int]:
+    """
+    Return those of the indices whose seed may have left the process.
+    """
+    rows = await connection.scalars(
+        select(reveals.c.seed_index).where(*_reveal_of(chain_id, contract, indices))
+    )
+    return set(rows)
+
+
+async def exposed_after(
+    connection: AsyncConnection, chain_id: int, contract: str, index: int, limit: int
+) -> list[int]:
+    """
+    Return the next indices after one whose seeds may have left the process, in their order.
+    """
+    rows = await connection.scalars(
+        select(reveals.c.seed_index)
+        .where(
+            reveals.c.chain_id == chain_id,
+            reveals.c.contract == contract,
+            reveals.c.seed_index > index,
+        )
+        .order_by(reveals.c.seed_index)
+        .limit(limit)
+    )
+    return list(rows)
+
+
+async def bound_twice(connection: AsyncConnection, limit: int) -> list[str]:
+    """
+    Return purposes that more than one block serves, and digests that more than one block has:
+    the constraints forbid both, so there are none unless the file was tampered with.
+    """
+    found: list[str] = []
+    for column in (blocks.c.purpose, blocks.c.digest):
+        rows = await connection.scalars(
+            select(column)
+            .where(column.is_not(None))
+            .group_by(column)
+            .having(func.count() > 1)
+            .limit(limit)
+        )
+        found += [
+            f"purpose {row}" if isinstance(row, str) else f"digest {row.hex()}" for row in rows
+        ]
+    return found
 
 
 def _reveal_of(

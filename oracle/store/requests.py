@@ -207,6 +207,21 @@ async def newest(
     return [_tracked(row) for row in await connection.execute(query.limit(limit))]
 
 
+async def page(
+    connection: AsyncConnection, chain_id: int, contract: str, after: bytes, limit: int
+) -> list[TrackedRequest]:
+    """
+    Return the next requests in the order of their ids, in whatever state: all of them, bit by bit.
+    """
+    rows = await connection.execute(
+        select(requests)
+        .where(_of(chain_id, contract), requests.c.request_id > after)
+        .order_by(requests.c.request_id)
+        .limit(limit)
+    )
+    return [_tracked(row) for row in rows]
+
+
 async def by_prefix(connection: AsyncConnection, prefix: bytes) -> list[TrackedRequest]:
     """
     Return the requests whose id begins with these bytes, two at most.

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from oracle.verify.events import (
     Cancelled,
@@ -64,6 +64,12 @@ class Check:
     name: str
     verdict: Verdict
     reason: str | None
+    detail: str
+
+
+class _Fault(NamedTuple):
+    holds: bool
+    reason: str
     detail: str
 
 
@@ -192,13 +198,15 @@ def first_of(evidence: Evidence, kind: type[_T]) -> _T | None:
     return next((event for event in evidence.life if isinstance(event, kind)), None)
 
 
-def _check(name: str, faults: Sequence[tuple[bool, str, str]], otherwise: str) -> Check:
+def _check(name: str, faults: Sequence[_Fault], otherwise: str) -> Check:
     """
     Fail with the first fault that holds: its reason and its sentence.
     """
-    for holds, reason, detail in faults:
-        if holds:
-            return Check(name=name, verdict=Verdict.FAILED, reason=reason, detail=detail)
+    for fault in faults:
+        if fault.holds:
+            return Check(
+                name=name, verdict=Verdict.FAILED, reason=fault.reason, detail=fault.detail
+            )
     return Check(name=name, verdict=Verdict.OK, reason=None, detail=otherwise)
 
 
@@ -206,38 +214,34 @@ def _code(evidence: Evidence) -> Iterator[Check]:
     yield _check(
         "coordinator",
         [
-            (
+            _Fault(
                 evidence.code is None,
                 "unknown_code",
-                (
-                    f"the code at {evidence.contract} is no coordinator that this version knows, so "
-                    "nothing vouches for what it called back with"
-                ),
+                f"the code at {evidence.contract} is no coordinator that this version knows, so "
+                "nothing vouches for what it called back with",
             )
         ],
         f"the code at {evidence.contract} is {evidence.code}",
     )
 
 
-def _elsewhere(place: Place | None, what: str) -> list[tuple[bool, str, str]]:
+def _elsewhere(place: Place | None, what: str) -> list[_Fault]:
     """
     Return the faults that a place can have: header and receipt must say what the log says.
     """
     assert place is not None
     log, receipt = place.log, place.receipt
     return [
-        (
+        _Fault(
             place.header.hash != log.block_hash,
             "other_block",
             f"the log of {what} names another block {log.block_number} than the chain has",
         ),
-        (
+        _Fault(
             receipt is None or not receipt.ok or log not in receipt.logs,
             "not_in_receipt",
-            (
-                f"the receipt of transaction 0x{log.transaction_hash.hex()} does not hold the log of "
-                f"{what}"
-            ),
+            f"the receipt of transaction 0x{log.transaction_hash.hex()} does not hold the log of "
+            f"{what}",
         ),
     ]
 
@@ -248,13 +252,11 @@ def _request(evidence: Evidence, made: Made) -> Iterator[Check]:
     yield _check(
         "request id",
         [
-            (
+            _Fault(
                 derived != evidence.request_id,
                 "id_differs",
-                (
-                    "the id is not the hash of chain, coordinator and what the log says: "
-                    f"that would be 0x{derived.hex()}"
-                ),
+                "the id is not the hash of chain, coordinator and what the log says: "
+                f"that would be 0x{derived.hex()}",
             )
         ],
         "the id is the hash of chain, coordinator, requester, terms and user seed",
@@ -262,13 +264,11 @@ def _request(evidence: Evidence, made: Made) -> Iterator[Check]:
     yield _check(
         "request",
         [
-            (
+            _Fault(
                 made.terms.block != made.log.block_number,
                 "other_block",
-                (
-                    f"the terms name block {made.terms.block}, and the log is of block "
-                    f"{made.log.block_number}"
-                ),
+                f"the terms name block {made.terms.block}, and the log is of block "
+                f"{made.log.block_number}",
             ),
             *_elsewhere(evidence.made, "the request"),
         ],
@@ -291,15 +291,13 @@ def _commitment(evidence: Evidence, made: Made) -> Iterator[Check]:
     yield _check(
         "commitment",
         [
-            (
+            _Fault(
                 (here.block_number, here.index) >= (there.block_number, there.index),
                 "committed_late",
-                (
-                    f"its root was committed in block {here.block_number} at log {here.index}, not "
-                    f"before the request at log {there.index} of block {there.block_number}"
-                ),
+                f"its root was committed in block {here.block_number} at log {here.index}, not "
+                f"before the request at log {there.index} of block {there.block_number}",
             ),
-            (
+            _Fault(
                 root != evidence.root,
                 "root_differs",
                 "the coordinator's storage has another root than the log that committed it",
@@ -317,10 +315,10 @@ def _settled_once(evidence: Evidence) -> Iterator[Check]:
     yield _check(
         "exactly once",
         [
-            (times[0] > 1, "fulfilled_twice", f"it was fulfilled {times[0]} times"),
-            (times[1] > 1, "cancelled_twice", f"it was cancelled {times[1]} times"),
-            (min(times) > 0, "fulfilled_and_cancelled", "it was fulfilled and cancelled"),
-            (
+            _Fault(times[0] > 1, "fulfilled_twice", f"it was fulfilled {times[0]} times"),
+            _Fault(times[1] > 1, "cancelled_twice", f"it was cancelled {times[1]} times"),
+            _Fault(min(times) > 0, "fulfilled_and_cancelled", "it was fulfilled and cancelled"),
+            _Fault(
                 evidence.status == PENDING,
                 "still_pending",
                 "the coordinator still calls it pending",
@@ -336,12 +334,12 @@ def _fulfillment(evidence: Evidence, made: Made, fulfilled: Fulfilled) -> Iterat
     yield _check(
         "in time",
         [
-            (
+            _Fault(
                 block < earliest,
                 "too_early",
                 f"block {block} is before block {earliest}, the first that the request allows",
             ),
-            (
+            _Fault(
                 block > latest,
                 "too_late",
                 f"block {block} is after block {latest}, the last of its window",
@@ -373,17 +371,17 @@ def _proof(evidence: Evidence, made: Made, fulfilled: Fulfilled) -> Iterator[Che
     yield _check(
         "seed",
         [
-            (
+            _Fault(
                 not ours,
                 "other_request",
                 "the fulfilling transaction's calldata holds other requests than this one",
             ),
-            (
+            _Fault(
                 any(item.seed != fulfilled.seed for item in ours),
                 "seed_differs",
                 "the seed in the calldata is not the one in the log",
             ),
-            (
+            _Fault(
                 root is None or run.root(domain) != root,
                 "proof_differs",
                 "seed and siblings in the calldata do not lead to the committed root",
@@ -400,15 +398,13 @@ def _beacon(evidence: Evidence, made: Made) -> Iterator[Check]:
     yield _check(
         "beacon",
         [
-            (
+            _Fault(
                 header.number != made.terms.block or header.hash != made.log.block_hash,
                 "other_block",
-                (
-                    f"the header of block {made.terms.block} and the request's log give different "
-                    "hashes"
-                ),
+                f"the header of block {made.terms.block} and the request's log give different "
+                "hashes",
             ),
-            (
+            _Fault(
                 evidence.next_parent not in (None, header.hash),
                 "other_parent",
                 f"the header of block {made.terms.block + 1} names another parent",
@@ -423,13 +419,11 @@ def _value(evidence: Evidence, made: Made, output: bytes) -> Iterator[Check]:
     yield _check(
         "value",
         [
-            (
+            _Fault(
                 failed is not None and failed.output != output,
                 "output_differs",
-                (
-                    "the output that the coordinator put on record for redelivery does not follow "
-                    "from seed, id and beacon"
-                ),
+                "the output that the coordinator put on record for redelivery does not follow "
+                "from seed, id and beacon",
             )
         ],
         f"keccak256(seed, id, beacon) gives {made.terms.num_words} "
@@ -449,23 +443,21 @@ def _callback(evidence: Evidence, fulfilled: Fulfilled) -> Iterator[Check]:
     yield _check(
         "callback",
         [
-            (
+            _Fault(
                 fulfilled.success != (failed is None),
                 "callback_contradiction",
                 "the fulfillment's log and the record of failed callbacks contradict each other",
             ),
-            (
+            _Fault(
                 again is not None and failed is None,
                 "redelivered_without_failure",
                 "it was redelivered, but its callback did not fail",
             ),
-            (
+            _Fault(
                 evidence.status != expected,
                 "status_differs",
-                (
-                    f"the coordinator calls it {_STATUS.get(evidence.status or 0)}, and its events "
-                    f"say {_STATUS[expected]}"
-                ),
+                f"the coordinator calls it {_STATUS.get(evidence.status or 0)}, and its events "
+                f"say {_STATUS[expected]}",
             ),
         ],
         f"the callback {said}",
@@ -477,21 +469,17 @@ def _cancellation(evidence: Evidence, made: Made, cancelled: Cancelled) -> Itera
     yield _check(
         "cancellation",
         [
-            (
+            _Fault(
                 cancelled.log.block_number <= last,
                 "cancelled_early",
-                (
-                    f"it was cancelled in block {cancelled.log.block_number}, while it could be "
-                    f"fulfilled until block {last}"
-                ),
+                f"it was cancelled in block {cancelled.log.block_number}, while it could be "
+                f"fulfilled until block {last}",
             ),
-            (
+            _Fault(
                 (cancelled.amount, cancelled.index) != (made.terms.fee, made.terms.index),
                 "refund_differs",
-                (
-                    f"{cancelled.amount} wei went back for index {cancelled.index}, and "
-                    f"{made.terms.fee} were paid for index {made.terms.index}"
-                ),
+                f"{cancelled.amount} wei went back for index {cancelled.index}, and "
+                f"{made.terms.fee} were paid for index {made.terms.index}",
             ),
         ],
         f"its whole fee of {cancelled.amount} wei went back, after its window",
@@ -502,13 +490,11 @@ def _still_pending(evidence: Evidence) -> Iterator[Check]:
     yield _check(
         "pending",
         [
-            (
+            _Fault(
                 evidence.status != PENDING,
                 "logs_missing",
-                (
-                    "the coordinator does not call it pending, but no log settles it: the endpoint "
-                    "lost logs"
-                ),
+                "the coordinator does not call it pending, but no log settles it: the endpoint "
+                "lost logs",
             )
         ],
         "the coordinator calls it pending, and nothing has settled it",

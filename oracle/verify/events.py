@@ -247,7 +247,7 @@ def _discarded(log: Log) -> Discarded:
 
 
 def _withdrawn(log: Log) -> Withdrawn:
-    _, amount = decode(["address", "uint256"], log.data)
+    (amount,) = decode(["uint256"], log.data)
     return Withdrawn(log=log, amount=amount)
 
 

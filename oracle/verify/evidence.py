@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 # Blocks per query at first: the logs of one request are few, however long the chain.
 SPAN = 1 << 20
+_WORD = 32
 # Commits come once in hundreds of requests.
 _COMMIT_SPAN = 10_000
 _CONTRACTS = ("QuantumCoordinator", "OpStackCoordinator")
@@ -65,17 +66,30 @@ async def ask(
 
     Raises `ConfigError` when the contract has no such view.
     """
+    return (await ask_all(reader, contract, signature, *values, block=block))[0]
+
+
+async def ask_all(
+    reader: Reader, contract: str, signature: str, *values: object, block: int | None = None
+) -> tuple[int, ...]:
+    """
+    Return what a view of the coordinator answers, as integers.
+
+    Raises `ConfigError` when the contract has no such view.
+    """
     name, _, types = signature.rstrip(")").partition("(")
     data = keccak(signature.encode())[:4] + encode(types.split(",") if types else [], values)
     try:
         answer = await reader.call(contract, data, block)
     except RevertedError:
         answer = b""
-    if len(answer) < 32:  # noqa: PLR2004 - a word
+    if not answer or len(answer) % _WORD:
         raise ConfigError(
             f"the contract at {contract} does not answer {name}(): it is no QuantumCoordinator"
         )
-    return int.from_bytes(answer[:32], "big")
+    return tuple(
+        int.from_bytes(answer[at : at + _WORD], "big") for at in range(0, len(answer), _WORD)
+    )
 
 
 async def gather(

@@ -1,0 +1,3 @@
+"""
+The operator's audit: chain, store and pool held against each other.
+"""
