@@ -11,6 +11,7 @@ from oracle.audit.money import read_storage, settle_accounts
 from oracle.audit.report import Named, Report
 from oracle.chain.ranges import logs_in_ranges
 from oracle.errors import InconsistentChainError
+from oracle.verify.checks import PENDING as STATUS_PENDING
 from oracle.verify.events import BATCH, output_of
 from oracle.verify.evidence import ask, known_code
 from oracle.verify.proof import leaf_of, read_run
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from oracle.audit.ledger import Entry, Root
-    from oracle.verify.evidence import Reader
+    from oracle.chain.reader import ChainReader
     from oracle.verify.proof import Run
 
     LeavesOf = Callable[[Root], Awaitable[Sequence[bytes] | None]]
@@ -30,7 +31,7 @@ _SPAN = 1000
 _PATIENCE = 4
 
 
-async def open_ledger(reader: Reader, chain_id: int, contract: str, depth: int) -> Ledger:
+async def open_ledger(reader: ChainReader, chain_id: int, contract: str, depth: int) -> Ledger:
     """
     Fix the block of an audit, `depth` blocks below the head, and open its book.
 
@@ -46,7 +47,7 @@ async def open_ledger(reader: Reader, chain_id: int, contract: str, depth: int) 
     return Ledger(report, window=await ask(reader, contract, "window()"))
 
 
-async def audit_chain(reader: Reader, ledger: Ledger, leaves_of: LeavesOf) -> None:
+async def audit_chain(reader: ChainReader, ledger: Ledger, leaves_of: LeavesOf) -> None:
     """
     Enter every log of the coordinator into the book, and judge what it says.
 
@@ -67,13 +68,14 @@ async def audit_chain(reader: Reader, ledger: Ledger, leaves_of: LeavesOf) -> No
         await _prove(reader, ledger, root, await leaves_of(root))
     for entry in ledger.failed():
         await _check_output(reader, report, entry)
+    await _check_pending(reader, ledger)
     _list_late(ledger)
     if (await reader.block(block)).hash != hash_:
         raise InconsistentChainError(f"block {block} was replaced during the audit: run it again")
 
 
 async def _prove(
-    reader: Reader, ledger: Ledger, root: Root, leaves: Sequence[bytes] | None
+    reader: ChainReader, ledger: Ledger, root: Root, leaves: Sequence[bytes] | None
 ) -> None:
     """
     Check that the seeds of a batch's fulfilled requests are the committed ones.
@@ -106,14 +108,14 @@ async def _prove(
             )
 
 
-async def _run(reader: Reader, ledger: Ledger, transaction_hash: bytes) -> Run | None:
+async def _run(reader: ChainReader, ledger: Ledger, transaction_hash: bytes) -> Run | None:
     transaction = await reader.transaction(transaction_hash)
     if transaction is None or transaction.to != ledger.report.contract:
         return None
     return read_run(ledger.domain, transaction.data)
 
 
-async def _check_output(reader: Reader, report: Report, entry: Entry) -> None:
+async def _check_output(reader: ChainReader, report: Report, entry: Entry) -> None:
     """
     Check the value that a failed callback put on record.
     """
@@ -133,6 +135,22 @@ async def _check_output(reader: Reader, report: Report, entry: Entry) -> None:
             "the output on record for its redelivery does not follow from seed, id and block hash",
             entry.request_id,
         )
+
+
+async def _check_pending(reader: ChainReader, ledger: Ledger) -> None:
+    report = ledger.report
+    for entry in ledger.in_state(PENDING):
+        index, id_ = entry.terms.index, entry.request_id
+        status = await ask(
+            reader, report.contract, "status(uint64,bytes32)", index, id_, block=report.block
+        )
+        if status != STATUS_PENDING:
+            report.find(
+                "logs_missing",
+                "no log settles it, and the coordinator does not call it pending: the endpoint "
+                "loses logs",
+                id_,
+            )
 
 
 def _list_late(ledger: Ledger) -> None:

@@ -12,7 +12,7 @@ from oracle.verify.evidence import ask, ask_all
 
 if TYPE_CHECKING:
     from oracle.audit.ledger import Ledger
-    from oracle.verify.evidence import Reader
+    from oracle.chain.reader import ChainReader
 
 # A look-up takes 2,100 gas and a write 5,000: far below what endpoints allow a call.
 _SLOTS = 1024
@@ -32,7 +32,7 @@ class Storage:
     cancellations: int
 
 
-async def read_storage(reader: Reader, contract: str, block: int) -> Storage:
+async def read_storage(reader: ChainReader, contract: str, block: int) -> Storage:
     """
     Read the coordinator's storage as of a block; what lies in its slots by collecting it in calls
     that change nothing.

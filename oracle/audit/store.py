@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from oracle.audit.ledger import Entry, Ledger, Root
+    from oracle.chain.reader import ChainReader
     from oracle.request import TrackedRequest
     from oracle.store.engine import Database
-    from oracle.verify.evidence import Reader
 
 _PAGE = 500
 _HELD = frozenset(State) - {State.ORPHANED}
@@ -73,7 +73,7 @@ class StoreAudit:
                 "was tampered with"
             ) from None
 
-    async def check_chain(self, reader: Reader) -> None:
+    async def check_chain(self, reader: ChainReader) -> None:
         """
         Raise `ConfigError` when the store is another chain's.
         """

@@ -83,6 +83,12 @@ class ChainReader(Protocol):
         """
         ...
 
+    async def code(self, address: str) -> bytes:
+        """
+        Return the code at an address; empty if there is none.
+        """
+        ...
+
     async def call(self, to: str, data: bytes, block: int | None = None) -> bytes:
         """
         Return what a view function answers.
@@ -230,10 +236,7 @@ class Web3Reader:
                 )
             )
 
-    async def code(self, address: str) -> bytes:
-        """
-        Return the code at an address; empty if there is none.
-        """
+    async def code(self, address: str) -> bytes:  # noqa: D102 - ChainReader
         with self._speaking():
             return bytes(await self._web3.eth.get_code(to_checksum_address(address)))
 

@@ -5,19 +5,19 @@ Asking an endpoint for everything that is known about a request.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from eth_abi.abi import encode
 
 from oracle import artifacts
 from oracle.chain.ranges import logs_in_ranges
-from oracle.chain.reader import ChainReader
 from oracle.errors import ConfigError, RevertedError
 from oracle.evm import keccak
 from oracle.verify.checks import Evidence, Place
 from oracle.verify.events import BATCH, COMMITTED, Committed, Fulfilled, Made, read_event
 
 if TYPE_CHECKING:
+    from oracle.chain.reader import ChainReader
     from oracle.evm import Log
 
 # Blocks per query at first: the logs of one request are few, however long the chain.
@@ -28,25 +28,7 @@ _COMMIT_SPAN = 10_000
 _CONTRACTS = ("QuantumCoordinator", "OpStackCoordinator")
 
 
-class CodeReader(Protocol):
-    """
-    What is asked beside a `ChainReader`'s questions.
-    """
-
-    async def code(self, address: str) -> bytes:
-        """
-        Return the code at an address; empty if there is none.
-        """
-        ...
-
-
-class Reader(ChainReader, CodeReader, Protocol):
-    """
-    An endpoint, as far as evidence goes.
-    """
-
-
-async def known_code(reader: Reader, contract: str) -> str | None:
+async def known_code(reader: ChainReader, contract: str) -> str | None:
     """
     Return the name of the coordinator whose code is at an address; nothing for any other code.
 
@@ -59,7 +41,7 @@ async def known_code(reader: Reader, contract: str) -> str | None:
 
 
 async def ask(
-    reader: Reader, contract: str, signature: str, *values: object, block: int | None = None
+    reader: ChainReader, contract: str, signature: str, *values: object, block: int | None = None
 ) -> int:
     """
     Return what a view of the coordinator answers, as one integer.
@@ -70,7 +52,7 @@ async def ask(
 
 
 async def ask_all(
-    reader: Reader, contract: str, signature: str, *values: object, block: int | None = None
+    reader: ChainReader, contract: str, signature: str, *values: object, block: int | None = None
 ) -> tuple[int, ...]:
     """
     Return what a view of the coordinator answers, as integers.
@@ -93,7 +75,11 @@ async def ask_all(
 
 
 async def gather(
-    reader: Reader, chain_id: int, contract: str, request_id: bytes, from_block: int | None = None
+    reader: ChainReader,
+    chain_id: int,
+    contract: str,
+    request_id: bytes,
+    from_block: int | None = None,
 ) -> Evidence:
     """
     Collect the evidence about a request as of the head.
@@ -131,7 +117,7 @@ async def gather(
     return basis if made is None else await _with_places(reader, basis, made, start)
 
 
-async def _with_places(reader: Reader, basis: Evidence, made: Made, start: int) -> Evidence:
+async def _with_places(reader: ChainReader, basis: Evidence, made: Made, start: int) -> Evidence:
     contract, head, terms = basis.contract, basis.head, made.terms
     commit = await _find_commit(reader, contract, start, made)
     fulfilled = next((event for event in basis.life if isinstance(event, Fulfilled)), None)
@@ -160,7 +146,9 @@ async def _with_places(reader: Reader, basis: Evidence, made: Made, start: int) 
     )
 
 
-async def _find_commit(reader: Reader, contract: str, start: int, made: Made) -> Committed | None:
+async def _find_commit(
+    reader: ChainReader, contract: str, start: int, made: Made
+) -> Committed | None:
     """
     Return the newest commit up to the request's block that covers its index.
     """
@@ -180,7 +168,7 @@ async def _find_commit(reader: Reader, contract: str, start: int, made: Made) ->
     return None
 
 
-async def _place(reader: Reader, log: Log) -> Place:
+async def _place(reader: ChainReader, log: Log) -> Place:
     return Place(
         log=log,
         header=await reader.block(log.block_number),

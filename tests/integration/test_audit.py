@@ -21,12 +21,15 @@ from oracle.devnet.network import OPERATOR_KEY
 from oracle.evm import checksum_address, keccak
 from oracle.protocols.coordinator import pack_terms
 from oracle.request import State
+from oracle.verify.events import COMMITTED, FULFILLED, MADE
+from tests.lying import in_logs, lying, without
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from oracle.request import RandomnessRequest
     from tests.integration.conftest import Bench
+    from tests.lying import Edit
 
     NewBench = Callable[..., Awaitable[Bench]]
 
@@ -40,9 +43,13 @@ async def serve(bench: Bench, blocks: int = 3) -> None:
     await bench.walk()
 
 
-async def audited(bench: Bench) -> dict[str, Any]:
-    config = str(bench.devnet.folder / "oracle.toml")
-    arguments = ["--config", config, "--json"]
+async def audited(bench: Bench, url: str | None = None) -> dict[str, Any]:
+    config = bench.devnet.folder / "oracle.toml"
+    if url is not None:
+        text = config.read_text(encoding="utf-8")
+        config = config.with_name("lying.toml")
+        config.write_text(text.replace(bench.devnet.ground.rpc_url, url), encoding="utf-8")
+    arguments = ["--config", str(config), "--json"]
     result = await asyncio.to_thread(CliRunner().invoke, cli_audit, arguments, env={})
     assert isinstance(result.exception, SystemExit | None), result.exception
     document = json.loads(result.stdout)
@@ -214,7 +221,10 @@ TAMPERED = {
     "an orphan": ("UPDATE requests SET state = 'orphaned'", "state_differs"),
     "an id": ("UPDATE requests SET request_id = randomblob(32)", "not_on_chain"),
     "a leaf": (
-        "UPDATE batches SET leaves = CAST(zeroblob(32) || substr(leaves, 33) AS BLOB) WHERE first_index = 0",
+        (
+            "UPDATE batches SET leaves = CAST(zeroblob(32) || substr(leaves, 33) AS BLOB)"
+            " WHERE first_index = 0"
+        ),
         "leaves_differ",
     ),
     "a root": ("UPDATE batches SET root = zeroblob(32) WHERE first_index = 0", "foreign_root"),
@@ -283,6 +293,26 @@ async def find_slot(bench: Bench) -> str:
     layout = json.loads(text)["storageLayout"]["storage"]
     [slot] = [int(item["slot"]) for item in layout if item["label"] == "_ring"]
     return f"0x{slot:064x}"
+
+
+@pytest.mark.parametrize(
+    ("edit", "code"),
+    [
+        (without(MADE), "not_pending"),
+        (without(FULFILLED), "earnings_differ"),
+        (without(FULFILLED), "logs_missing"),
+        (without(COMMITTED), "logs_missing"),
+        (in_logs(MADE, "data"), "id_differs"),
+        (in_logs(FULFILLED, "data", 2), "wrong_seed"),
+        (in_logs(FULFILLED, "data"), "callback_contradiction"),
+        (in_logs(COMMITTED, "data", 1 + 64 * 3), "foreign_root"),
+    ],
+)
+async def test_an_endpoint_that_lies_is_found_out(bench: Bench, edit: Edit, code: str) -> None:
+    await bench.roll()
+    await serve(bench)
+    async with lying(bench.devnet.ground.rpc_url, "eth_getLogs", edit) as url:
+        assert code in codes(await audited(bench, url))
 
 
 async def test_a_coordinator_of_other_code_is_found(bench: Bench) -> None:

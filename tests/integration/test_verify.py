@@ -6,20 +6,16 @@ from __future__ import annotations
 
 import asyncio
 import json
-from contextlib import asynccontextmanager
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
-import httpx
 import pytest
-from aiohttp import web
 from click.testing import CliRunner
 from eth_abi.abi import encode
 
 from oracle.chain import transact
 from oracle.chain.reader import Web3Reader
 from oracle.cli.verify import verify as cli_verify
-from oracle.devnet.processes import free_port
 from oracle.entropy import merkle
 from oracle.evm import checksum_address, keccak
 from oracle.protocols.coordinator import Reveal, pack_terms
@@ -27,15 +23,16 @@ from oracle.store import batches
 from oracle.verify.checks import Examination, State, examine, first_of
 from oracle.verify.events import COMMITTED, FAILED, FULFILLED, MADE, Failed
 from oracle.verify.evidence import gather
+from tests.lying import flip, in_answer, in_logs, in_result, lying, without
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import Awaitable, Callable
 
     from oracle.request import RandomnessRequest
     from tests.integration.conftest import Bench
+    from tests.lying import Edit
 
     NewBench = Callable[..., Awaitable[Bench]]
-    Edit = Callable[[Any], None]
 
 pytestmark = [pytest.mark.integration, pytest.mark.asyncio(loop_scope="session")]
 
@@ -48,13 +45,14 @@ _REVERTING = "5f5ffd"
 
 
 async def examined(
-    bench: Bench, request: RandomnessRequest, reader: Web3Reader | None = None
+    bench: Bench, request: RandomnessRequest, url: str | None = None
 ) -> Examination:
     key = request.key
-    found = await gather(
-        reader or bench.service.reader, key.chain_id, key.contract, key.request_id
-    )
-    return examine(found)
+    reader = Web3Reader(url or bench.devnet.ground.rpc_url)
+    try:
+        return examine(await gather(reader, key.chain_id, key.contract, key.request_id))
+    finally:
+        await reader.close()
 
 
 async def serve(bench: Bench, blocks: int = 3) -> None:
@@ -66,36 +64,6 @@ async def serve(bench: Bench, blocks: int = 3) -> None:
 
 def reasons(examination: Examination) -> list[str | None]:
     return [check.reason for check in examination.checks if check.reason]
-
-
-@asynccontextmanager
-async def lying(bench: Bench, method: str, edit: Edit) -> AsyncIterator[Web3Reader]:
-    """
-    An HTTP proxy in front of anvil that edits the answers to one method.
-    """
-
-    async def answer(asked: web.Request) -> web.Response:
-        query = await asked.json()
-        async with httpx.AsyncClient(trust_env=False) as client:
-            reply = (await client.post(bench.devnet.ground.rpc_url, json=query)).json()
-        if query["method"] == method and reply.get("result"):
-            box = {"result": reply["result"], "params": query["params"]}
-            edit(box)
-            reply["result"] = box["result"]
-        return web.json_response(reply)
-
-    app = web.Application()
-    app.router.add_post("/", answer)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    port = free_port()
-    await web.TCPSite(runner, "127.0.0.1", port).start()
-    reader = Web3Reader(f"http://127.0.0.1:{port}")
-    try:
-        yield reader
-    finally:
-        await reader.close()
-        await runner.cleanup()
 
 
 async def test_a_fulfilled_request_fits(bench: Bench) -> None:
@@ -228,7 +196,7 @@ async def test_a_failed_callback_fits_and_so_does_its_redelivery(bench: Bench) -
     assert "callback failed" in examination.checks[-1].detail
 
     await bench.rpc("anvil_setCode", request.requester, "0x00")
-    output = keccak_output(examination)
+    output = recorded_output(examination)
     data = keccak(b"redeliver(bytes32,address,uint32,uint16,uint256)")[:4] + encode(
         ["bytes32", "address", "uint32", "uint16", "uint256"],
         [request.key.request_id, request.requester, 50_000, 2, int.from_bytes(output, "big")],
@@ -242,7 +210,7 @@ async def test_a_failed_callback_fits_and_so_does_its_redelivery(bench: Bench) -
     assert "repeated with success" in examination.checks[-1].detail
 
 
-def keccak_output(examination: Examination) -> bytes:
+def recorded_output(examination: Examination) -> bytes:
 
     failed = first_of(examination.evidence, Failed)
     assert failed is not None
@@ -288,42 +256,6 @@ async def test_another_root_in_storage_is_caught(bench: Bench) -> None:
     assert reasons(await examined(bench, request)) == ["root_differs"]
 
 
-def flip(text: str, at: int = -1) -> str:
-    """
-    Change one digit.
-    """
-    digits = list(text)
-    digits[at] = "1" if digits[at] == "0" else "0"
-    return "".join(digits)
-
-
-def in_log(topic: bytes, field: str, at: int = -1) -> Edit:
-    def edit(box: Any) -> None:
-        for log in box["result"]:
-            if log["topics"][0] == "0x" + topic.hex():
-                log[field] = flip(log[field], at)
-
-    return edit
-
-
-def in_answer(signature: str, at: int = -1) -> Edit:
-    selector = "0x" + keccak(signature.encode())[:4].hex()
-
-    def edit(box: Any) -> None:
-        call = box["params"][0]
-        if (call.get("data") or call.get("input")).startswith(selector):
-            box["result"] = flip(box["result"], at)
-
-    return edit
-
-
-def in_result(field: str, at: int = -1) -> Edit:
-    def edit(box: Any) -> None:
-        box["result"][field] = flip(box["result"][field], at)
-
-    return edit
-
-
 def without_logs(box: Any) -> None:
     box["result"]["logs"] = []
 
@@ -345,17 +277,17 @@ def lies() -> dict[str, tuple[str, Edit, str]]:
     logs = "eth_getLogs"
     fulfill = "eth_getTransactionByHash"
     return {
-        "fee": (logs, in_log(MADE, "data", 2), "id_differs"),
-        "index": (logs, in_log(MADE, "data", 2 + 63), "id_differs"),
-        "user seed": (logs, in_log(MADE, "data"), "id_differs"),
-        "request's block hash": (logs, in_log(MADE, "blockHash"), "other_block"),
-        "request's transaction": (logs, in_log(MADE, "transactionHash"), "not_in_receipt"),
-        "seed": (logs, in_log(FULFILLED, "data", 2), "seed_differs"),
-        "success": (logs, in_log(FULFILLED, "data"), "callback_contradiction"),
-        "fulfillment's block hash": (logs, in_log(FULFILLED, "blockHash"), "other_block"),
+        "fee": (logs, in_logs(MADE, "data", 2), "id_differs"),
+        "index": (logs, in_logs(MADE, "data", 2 + 63), "id_differs"),
+        "user seed": (logs, in_logs(MADE, "data"), "id_differs"),
+        "request's block hash": (logs, in_logs(MADE, "blockHash"), "other_block"),
+        "request's transaction": (logs, in_logs(MADE, "transactionHash"), "not_in_receipt"),
+        "seed": (logs, in_logs(FULFILLED, "data", 2), "seed_differs"),
+        "success": (logs, in_logs(FULFILLED, "data"), "callback_contradiction"),
+        "fulfillment's block hash": (logs, in_logs(FULFILLED, "blockHash"), "other_block"),
         "second fulfillment": (logs, twice, "fulfilled_twice"),
-        "root": (logs, in_log(COMMITTED, "data", 1 + 64 * 3), "root_differs"),
-        "commitment's block hash": (logs, in_log(COMMITTED, "blockHash"), "other_block"),
+        "root": (logs, in_logs(COMMITTED, "data", 1 + 64 * 3), "root_differs"),
+        "commitment's block hash": (logs, in_logs(COMMITTED, "blockHash"), "other_block"),
         "root in storage": ("eth_call", in_answer("rootOf(uint256)"), "root_differs"),
         "status": ("eth_call", in_answer("status(uint64,bytes32)"), "still_pending"),
         "code": (
@@ -382,8 +314,8 @@ async def test_an_endpoint_that_lies_about_one_field_is_caught(bench: Bench, wha
     request = await bench.roll()
     await serve(bench)
     method, edit, reason = lies()[what]
-    async with lying(bench, method, edit) as reader:
-        examination = await examined(bench, request, reader)
+    async with lying(bench.devnet.ground.rpc_url, method, edit) as url:
+        examination = await examined(bench, request, url)
     assert not examination.fits
     assert reason in reasons(examination)
 
@@ -391,8 +323,8 @@ async def test_an_endpoint_that_lies_about_one_field_is_caught(bench: Bench, wha
 async def test_a_wrong_output_on_record_is_caught(bench: Bench) -> None:
 
     request = await failing(bench)
-    async with lying(bench, "eth_getLogs", in_log(FAILED, "data")) as reader:
-        assert "output_differs" in reasons(await examined(bench, request, reader))
+    async with lying(bench.devnet.ground.rpc_url, "eth_getLogs", in_logs(FAILED, "data")) as url:
+        assert "output_differs" in reasons(await examined(bench, request, url))
 
 
 async def test_an_endpoint_that_loses_the_fulfillment_is_caught(bench: Bench) -> None:
@@ -400,11 +332,8 @@ async def test_an_endpoint_that_loses_the_fulfillment_is_caught(bench: Bench) ->
     request = await bench.roll()
     await serve(bench)
 
-    def lose(box: Any) -> None:
-        box["result"] = [x for x in box["result"] if x["topics"][0] != "0x" + FULFILLED.hex()]
-
-    async with lying(bench, "eth_getLogs", lose) as reader:
-        assert reasons(await examined(bench, request, reader)) == ["logs_missing"]
+    async with lying(bench.devnet.ground.rpc_url, "eth_getLogs", without(FULFILLED)) as url:
+        assert reasons(await examined(bench, request, url)) == ["logs_missing"]
 
 
 async def test_the_verb_prints_words_and_exits_by_what_it_found(
