@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from sqlalchemy import event, text
+from sqlalchemy import URL, event, text
 from sqlalchemy.exc import DatabaseError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
@@ -58,9 +58,11 @@ class Database:
     def __init__(self, path: Path, *, read_only: bool = False) -> None:
         self.path = path
         self._engine = create_async_engine(
-            f"sqlite+aiosqlite:///file:{quote(str(path))}?mode=ro&uri=true"
-            if read_only
-            else f"sqlite+aiosqlite:///{path}",
+            URL.create(
+                "sqlite+aiosqlite",
+                database=f"file:{quote(str(path))}" if read_only else str(path),
+                query={"mode": "ro", "uri": "true"} if read_only else {},
+            ),
             # An error's text would hold what was being written.
             hide_parameters=True,
         )

@@ -18,6 +18,7 @@ from oracle.chain import transact
 from oracle.chain.wallets import from_private_key
 from oracle.cli.audit import audit as cli_audit
 from oracle.devnet.network import OPERATOR_KEY
+from oracle.errors import InvariantError
 from oracle.evm import checksum_address, keccak
 from oracle.protocols.coordinator import pack_terms
 from oracle.request import State
@@ -240,6 +241,29 @@ async def test_a_store_that_was_tampered_with_is_found_out(bench: Bench, what: s
     statement, code = TAMPERED[what]
     tamper(bench, statement)
     assert code in codes(await audited(bench))
+
+
+async def test_an_orphan_that_the_chain_has_is_found_once_the_node_has_read_its_block(
+    bench: Bench,
+) -> None:
+    await bench.roll()
+    await bench.walk()
+    tamper(bench, "UPDATE requests SET state = 'orphaned'")
+    assert codes(await audited(bench)) == ["state_differs"]
+    # After a deep reorg a node reads again from further back.
+    tamper(bench, "UPDATE cursors SET block_number = 1")
+    assert codes(await audited(bench)) == []
+
+
+async def test_rows_that_cannot_be_read_end_the_audit_with_a_sentence(bench: Bench) -> None:
+    await bench.roll()
+    await bench.walk()
+    tamper(bench, "UPDATE requests SET state = 'lost in translation'")
+    result = await asyncio.to_thread(
+        CliRunner().invoke, cli_audit, ["--config", str(bench.devnet.folder / "oracle.toml")]
+    )
+    assert isinstance(result.exception, InvariantError)
+    assert "was tampered with" in str(result.exception)
 
 
 async def test_a_pending_request_that_the_store_forgot_is_found(bench: Bench) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from sqlalchemy import text
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, OperationalError
 
 from oracle.errors import ConfigError, DatabaseLockedError
 from oracle.store.cursors import get_setting, put_setting
@@ -84,6 +84,22 @@ async def test_reader_opens_while_a_node_runs(database: Database) -> None:
     reader = await Database.open(database.path, exclusive=False)
     async with reader.read() as connection:
         assert await get_setting(connection, "name") == "value"
+    await reader.close()
+
+
+@pytest.mark.parametrize("name", ["oracle.db", "an odd #1 100% name?.db"])
+async def test_reader_reads_what_a_node_left_and_cannot_write(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    database = await Database.open(path, exclusive=True)
+    async with database.write() as tx:
+        await put_setting(tx, "name", "value")
+    await database.close()
+    reader = await Database.open(path, exclusive=False)
+    async with reader.read() as connection:
+        assert await get_setting(connection, "name") == "value"
+    with pytest.raises(OperationalError, match="readonly"):
+        async with reader.write() as tx:
+            await put_setting(tx, "name", "another")
     await reader.close()
 
 

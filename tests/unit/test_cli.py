@@ -117,7 +117,7 @@ def test_bad_configuration_ends_with_two_and_one_line(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     path = tmp_path / "oracle.toml"
-    for verb in (["run"], ["requests", "list"], ["requests", "show", "0x12"]):
+    for verb in (["run"], ["audit"], ["requests", "list"], ["requests", "show", "0x12"]):
         assert exit_code(*verb, "--config", str(path)) == 2
         captured = capsys.readouterr()
         assert captured.out == ""
@@ -129,6 +129,23 @@ def test_bad_configuration_ends_with_two_and_one_line(
 def test_request_id_that_is_none_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
     assert exit_code("requests", "show", "0xzz") == 2
     assert "is no request id" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["0x12"], "is no request id"),
+        (["0x" + "12" * 32], "there is no endpoint"),
+        (["0x" + "12" * 32, "--rpc-url", "http://127.0.0.1:1"], "there is no coordinator"),
+        (["0x" + "12" * 32, "--deployments", "/dev/null"], "is no file of deployments"),
+        (["0x" + "12" * 32, "--config", "/nowhere/oracle.toml"], "there is no configuration"),
+    ],
+)
+def test_verify_says_what_it_was_not_told(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], said: str
+) -> None:
+    assert exit_code("verify", *arguments) == 2
+    assert said in capsys.readouterr().err
 
 
 def test_gateway_does_not_pretend(capsys: pytest.CaptureFixture[str]) -> None:
