@@ -12,6 +12,7 @@ import click
 
 from oracle.cli.options import config_option, json_option, print_json
 from oracle.config import Settings, checked_endpoint
+from oracle.errors import ChainError, ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -53,19 +54,26 @@ def audit(config: Path, *, as_json: bool) -> None:
 
 
 async def _audit(settings: Settings) -> dict[str, Report]:
-    return {
-        name: await _audit_chain(settings, name, chain) for name, chain in settings.chains.items()
-    }
+    from oracle.audit.report import Report  # noqa: PLC0415 - not needed for --help
+
+    reports = {}
+    for name, chain in settings.chains.items():
+        try:
+            reports[name] = await _audit_chain(settings, name, chain)
+        except ChainError as error:
+            # A dead endpoint is no reason to leave the other chains alone.
+            reports[name] = Report(chain_id=chain.chain_id, contract=chain.coordinator, block=0)
+            reports[name].find("not_audited", str(error))
+    return reports
 
 
 async def _audit_chain(settings: Settings, name: str, chain: ChainSettings) -> Report:
     from oracle.audit.chain import audit_chain, open_ledger  # noqa: PLC0415 - slow to import
     from oracle.audit.store import StoreAudit  # noqa: PLC0415
     from oracle.chain.reader import Web3Reader  # noqa: PLC0415
-    from oracle.errors import ConfigError  # noqa: PLC0415
     from oracle.store.engine import Database  # noqa: PLC0415
 
-    database = await Database.open(settings.database, exclusive=False)
+    database = await Database.open(settings.database, exclusive=False, read_only=True)
     reader = Web3Reader(
         checked_endpoint(chain.endpoints[0].get_secret_value(), f"chains.{name}.endpoints")
     )

@@ -18,6 +18,7 @@ from oracle.config import Settings, checked_address, checked_endpoint
 from oracle.errors import ConfigError
 
 if TYPE_CHECKING:
+    from oracle.config import ChainSettings
     from oracle.verify.checks import Examination
 
 _SHOWN = {
@@ -46,18 +47,20 @@ _SHOWN = {
     type=click.Path(path_type=Path, dir_okay=False),
     help="Take what is not given from a node's configuration.",
 )
+@click.option("--chain", help="Which of the configuration's chains, where there are several.")
 @click.option(
     "--from-block",
     type=click.IntRange(0),
     help="Look for the request from here on. Default: the coordinator's deployment.",
 )
 @json_option
-def verify(  # noqa: PLR0913 - one parameter per option
+def verify(  # noqa: PLR0913, PLR0917 - one parameter per option
     request_id: str,
     rpc_url: str | None,
     coordinator: str | None,
     deployments: Path | None,
     config: Path | None,
+    chain: str | None,
     from_block: int | None,
     *,
     as_json: bool,
@@ -71,7 +74,11 @@ def verify(  # noqa: PLR0913 - one parameter per option
     """
     if not re.fullmatch(r"0x[0-9a-fA-F]{64}", request_id):
         raise ConfigError(f"{request_id!r} is no request id: give 0x and 64 hexadecimal digits")
-    url, contract = _where(rpc_url, coordinator, deployments, config)
+    if config is not None and not (rpc_url and coordinator):
+        settings = _chain(Settings.load(config), config, chain)
+        rpc_url = rpc_url or settings.endpoints[0].get_secret_value()
+        coordinator = coordinator or settings.coordinator
+    url, contract = _where(rpc_url, coordinator, deployments)
     examination = asyncio.run(_verify(url, contract, bytes.fromhex(request_id[2:]), from_block))
     if as_json:
         print_json(document(examination))
@@ -80,13 +87,18 @@ def verify(  # noqa: PLR0913 - one parameter per option
     sys.exit(0 if examination.fits else 1)
 
 
+def _chain(settings: Settings, path: Path, name: str | None) -> ChainSettings:
+    chains = settings.chains
+    if name is None and len(chains) == 1:
+        [name] = chains
+    if name is None or name not in chains:
+        raise ConfigError(f"choose one of {path}'s chains with --chain: {', '.join(chains)}")
+    return chains[name]
+
+
 def _where(
-    rpc_url: str | None, coordinator: str | None, deployments: Path | None, config: Path | None
+    rpc_url: str | None, coordinator: str | None, deployments: Path | None
 ) -> tuple[str, str]:
-    if config is not None and not (rpc_url and coordinator):
-        [chain] = Settings.load(config).chains.values()
-        rpc_url = rpc_url or chain.endpoints[0].get_secret_value()
-        coordinator = coordinator or chain.coordinator
     if deployments is not None and not (rpc_url and coordinator):
         found = _deployment(deployments)
         rpc_url, coordinator = rpc_url or found["rpcUrl"], coordinator or found["coordinator"]

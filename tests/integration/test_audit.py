@@ -346,6 +346,24 @@ async def test_a_coordinator_of_other_code_is_found(bench: Bench) -> None:
     assert codes(await audited(bench)) == ["unknown_code"]
 
 
+async def test_a_dead_endpoint_is_named_and_the_other_chain_audited(bench: Bench) -> None:
+    path = bench.devnet.folder / "oracle.toml"
+    text = path.read_text(encoding="utf-8")
+    chain = text[text.index("[chains.devnet]") :]
+    dead = chain.replace("[chains.devnet]", "[chains.dead]").replace("31337", "31338")
+    url = bench.devnet.ground.rpc_url
+    path.write_text(text + "\n" + dead.replace(url, "http://127.0.0.1:1"), encoding="utf-8")
+    result = await asyncio.to_thread(
+        CliRunner().invoke, cli_audit, ["--config", str(path), "--json"], env={}
+    )
+    assert result.exit_code == 1
+    chains = json.loads(result.stdout)["chains"]
+    assert {name: codes(chain) for name, chain in chains.items()} == {
+        "devnet": [],
+        "dead": ["not_audited"],
+    }
+
+
 async def test_a_store_of_another_chain_is_refused(bench: Bench) -> None:
     tamper(bench, "UPDATE settings SET value = 'other' WHERE name LIKE 'genesis:%'")
     result = await asyncio.to_thread(

@@ -366,3 +366,23 @@ async def test_the_verb_prints_words_and_exits_by_what_it_found(
     assert (unknown.exit_code, json.loads(unknown.stdout)["state"]) == (1, "not_found")
     late = await run(id_, "--from-block", str(request.block_number + 1), "--json")
     assert late.exit_code == 1
+
+
+async def test_the_verb_finds_its_chain_in_a_configuration(bench: Bench) -> None:
+    request = await bench.roll()
+    await serve(bench)
+    path = bench.devnet.folder / "oracle.toml"
+    id_ = "0x" + request.key.request_id.hex()
+
+    async def run(*arguments: str) -> Any:
+        return await asyncio.to_thread(
+            CliRunner().invoke, cli_verify, [id_, "--config", str(path), *arguments], env={}
+        )
+
+    assert (await run()).exit_code == 0
+    text = path.read_text(encoding="utf-8")
+    chain = text[text.index("[chains.devnet]") :]
+    other = chain.replace("[chains.devnet]", "[chains.other]").replace("31337", "31338")
+    path.write_text(text + "\n" + other, encoding="utf-8")
+    assert "with --chain: devnet, other" in str((await run()).exception)
+    assert (await run("--chain", "devnet")).exit_code == 0

@@ -94,7 +94,7 @@ async def test_reader_reads_what_a_node_left_and_cannot_write(tmp_path: Path, na
     async with database.write() as tx:
         await put_setting(tx, "name", "value")
     await database.close()
-    reader = await Database.open(path, exclusive=False)
+    reader = await Database.open(path, exclusive=False, read_only=True)
     async with reader.read() as connection:
         assert await get_setting(connection, "name") == "value"
     with pytest.raises(OperationalError, match="readonly"):

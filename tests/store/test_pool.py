@@ -262,7 +262,7 @@ async def test_changed_block_does_not_become_a_seed(database: Database, pool: Po
     path = database.path
     await database.close()
     shutil.copy(path, path.with_name("changed.db"))
-    changed = await Database.open(path.with_name("changed.db"), exclusive=True)
+    changed = await Database.open(path.with_name("changed.db"), exclusive=False)
     async with changed.write() as tx:
         await tx.exec_driver_sql("UPDATE blocks SET sources = 'another'")
     with pytest.raises(PoolKeyError, match="does not open"):
