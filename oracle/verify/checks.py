@@ -158,8 +158,8 @@ def examine(evidence: Evidence) -> Examination:
     if fulfilled is not None and evidence.fulfilled is not None:
         state, reason = State.FULFILLED, None
         explanation = (
-            f"fulfilled in block {fulfilled.log.block_number}, "
-            f"{fulfilled.log.block_number - made.terms.block} blocks after its own"
+            f"in block {fulfilled.log.block_number}, which is "
+            f"{fulfilled.log.block_number - made.terms.block} after the request's"
         )
         output = output_of(fulfilled.seed, made.request_id, evidence.made.header.hash)
         words = words_of(output, made.terms.num_words)
@@ -172,7 +172,7 @@ def examine(evidence: Evidence) -> Examination:
     elif cancelled is not None:
         state, reason = State.CANCELLED, "cancelled"
         explanation = (
-            f"cancelled in block {cancelled.log.block_number}: {cancelled.amount} wei went back "
+            f"in block {cancelled.log.block_number}, {cancelled.amount} wei went back "
             f"to {cancelled.to}, and it is never fulfilled"
         )
         checks += _settled_once(evidence)
