@@ -296,7 +296,7 @@ async def test_redirect_is_not_followed_with_the_key(code: int) -> None:
         ({"Retry-After": "999999999"}, 86_400, 86_400),
         (
             {"Retry-After": format_datetime(datetime.now(UTC) + timedelta(hours=2), usegmt=True)},
-            7_000,
+            3_600,  # collected long before it runs
             7_200,
         ),
         ({"Retry-After": "Thu, 01 Jan 1970 00:00:00 GMT"}, 1, 1),
