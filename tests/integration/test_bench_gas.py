@@ -22,6 +22,7 @@ import pytest_asyncio
 from oracle.bench import airnode, chainlink, native
 from oracle.bench.chain import Chain
 from oracle.bench.figures import Calldata, Figures
+from oracle.bench.tables import commit_line, gas_table
 from oracle.errors import PackageError, RevertedError
 
 if TYPE_CHECKING:
@@ -159,6 +160,17 @@ async def test_documented_figures_are_what_is_measured(
     figures: dict[str, Figures], name: str, documented: dict[str, int]
 ) -> None:
     assert measured(figures, name).gas == documented
+
+
+async def test_our_own_gas_has_not_moved(figures: dict[str, Figures]) -> None:
+    # The snapshot, also where the contracts of others cannot be had: nothing skips this.
+    text = (ROOT / "docs" / "gas.md").read_text(encoding="utf-8").splitlines()
+    ours = [
+        row for row in gas_table(figures).markdown().splitlines() if row.startswith("| native")
+    ]
+    assert len(ours) == 3
+    assert set(ours) <= set(text), "run scripts/_gas_doc.py"
+    assert commit_line(figures) in text
 
 
 async def test_document_in_docs_is_what_is_measured(figures: dict[str, Figures]) -> None:
