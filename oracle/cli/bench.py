@@ -4,7 +4,9 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -13,9 +15,10 @@ from oracle.cli.options import json_option, print_json
 from oracle.cli.until_told import run_until_told
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from oracle.bench.figures import Figures
+    from oracle.bench.node import NodeFigures
 
 
 @click.group()
@@ -45,10 +48,65 @@ def gas(*, as_json: bool) -> None:
         _print(figures)
 
 
-async def _gas(*, as_json: bool) -> dict[str, Figures]:
-    from rich.console import Console  # noqa: PLC0415 - not needed for --help
+@bench.command(epilog="Example: oracle bench node --requests 1000 --json")
+@click.option("--requests", type=click.IntRange(1), default=1000, show_default=True)
+@json_option
+def node(requests: int, *, as_json: bool) -> None:
+    """
+    Measure a node under a burst of requests, on a chain that mines at once and on one that mines
+    every second.
 
+    Node, chain and the one who asks share this machine.
+    """
+    from oracle.devnet.processes import find_anvil  # noqa: PLC0415 - not needed for --help
+
+    find_anvil()
+    figures = run_until_told(_node(requests, as_json=as_json))
+    if as_json:
+        print_json([each.document() for each in figures])
+    else:
+        _print_node(figures)
+
+
+async def _node(requests: int, *, as_json: bool) -> list[NodeFigures]:
+    from oracle.bench.node import measure  # noqa: PLC0415 - web3 is slow to import
+
+    say = _narrator(as_json=as_json)
+    figures = []
+    for block_seconds in (None, 1):
+        with tempfile.TemporaryDirectory(prefix="oracle-bench-") as folder:
+            figures.append(
+                await measure(
+                    Path(folder), requests=requests, block_seconds=block_seconds, say=say
+                )
+            )
+    return figures
+
+
+def _print_node(figures: Sequence[NodeFigures]) -> None:
+    from rich.console import Console  # noqa: PLC0415 - not needed for --help
+    from rich.table import Table  # noqa: PLC0415
+
+    table = Table(title=f"a burst of {figures[0].requests} requests", title_justify="left")
+    table.add_column("")
+    for each in figures:
+        table.add_column(each.mining, justify="right")
+    for name in figures[0].document().keys() - {"mining", "requests", "rpc_calls"}:
+        table.add_row(name, *(str(each.document()[name]) for each in figures))
+    Console().print(table)
+
+
+async def _gas(*, as_json: bool) -> dict[str, Figures]:
     from oracle.bench.gas import measure  # noqa: PLC0415 - web3 is slow to import
+
+    return await measure(_narrator(as_json=as_json))
+
+
+def _narrator(*, as_json: bool) -> Callable[[str], None]:
+    """
+    Return what tells a person how far a measurement is.
+    """
+    from rich.console import Console  # noqa: PLC0415 - not needed for --help
 
     console = Console(stderr=as_json)
     started = time.monotonic()
@@ -56,7 +114,7 @@ async def _gas(*, as_json: bool) -> dict[str, Figures]:
     def say(line: str) -> None:
         console.print(f"[dim]{time.monotonic() - started:5.1f} s[/dim]  {line}", highlight=False)
 
-    return await measure(say)
+    return say
 
 
 def _print(figures: Mapping[str, Figures]) -> None:

@@ -159,9 +159,20 @@ class Devnet:
     Guarantees: when the context is left, however, the node is not alive.
     """
 
-    def __init__(self, folder: Path, ground: Ground, *, window: int | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        ground: Ground,
+        *,
+        window: int | None = None,
+        runway: int = RUNWAY,
+        endpoint: str | None = None,
+    ) -> None:
         self.folder = folder
         self._window = window
+        self._runway = runway
+        #: Where the node finds the chain, if not where everybody does.
+        self._endpoint = endpoint or ground.rpc_url
         self.ground = ground
         self.reader = ground.reader
         self.node: Process | None = None
@@ -256,10 +267,10 @@ requests_per_minute = 6000
 
 [chains.devnet]
 chain_id = {CHAIN_ID}
-endpoints = ["{self.deployment.rpc_url}"]
+endpoints = ["{self._endpoint}"]
 coordinator = "{self.deployment.coordinator}"
 devnet = true
-runway = {RUNWAY}
+runway = {self._runway}
 wallet.key_file = "operator.key"
 """,
             encoding="utf-8",
