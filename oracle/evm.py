@@ -6,6 +6,7 @@ on.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from eth_hash.auto import keccak
 
@@ -80,6 +81,7 @@ class Transaction:
     block_number: int
 
 
+@lru_cache(maxsize=4096)
 def checksum_address(address: bytes | str) -> str:
     """
     Return the 20 bytes as an EIP-55 address.

@@ -9,7 +9,7 @@ import json
 import time
 from collections import Counter
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import aiohttp
 from aiohttp import web
@@ -74,7 +74,7 @@ class Tap:
                 body=await reply.read(), status=reply.status, content_type="application/json"
             )
 
-    def _note(self, asked: object) -> None:
+    def _note(self, asked: Any) -> None:
         for call in asked if isinstance(asked, list) else [asked]:
             self.methods[call["method"]] += 1
             if call["method"] == _BROADCAST:

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from oracle.chain.reader import ChainReader
     from oracle.evm import Log
 
+# Blocks per query at most, unless the caller knows better.
+SPAN = 1000
+
 
 async def logs_in_ranges(  # noqa: PLR0913 - a query and how it is cut
     reader: ChainReader,

@@ -87,6 +87,13 @@ class Counters:
     committed: int
 
 
+def batch_start(index: int) -> int:
+    """
+    Return the first index of the batch that an index is in.
+    """
+    return index // BATCH * BATCH
+
+
 def pack_terms(request: RandomnessRequest) -> int:
     """
     Return the terms in one word, as `contracts/types/Terms.sol` lays them out.

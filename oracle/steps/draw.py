@@ -7,18 +7,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from oracle import log
-from oracle.errors import SeedGoneError
 from oracle.faults import fault_point
-from oracle.protocols.coordinator import BATCH
+from oracle.protocols.coordinator import batch_start
 from oracle.request import State
 from oracle.store import batches, requests, transactions
 from oracle.store.transactions import SlotState
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from oracle.evm import Block
-    from oracle.request import RandomnessRequest, TrackedRequest
+    from oracle.request import RandomnessRequest, RequestKey, TrackedRequest
     from oracle.service import Service
 
 
@@ -38,18 +39,21 @@ async def draw(service: Service, head: Block) -> int:
             )
             if not await _is_under_way(tx, tracked)
         ]
-        for tracked in confirmed:
-            after, reason = await _judge(tx, service, tracked.request, head)
-            await requests.advance(
-                tx,
-                tracked.request.key,
-                State.CONFIRMED,
-                after,
-                reason=reason,
-                transaction_id=None,
+        judged = await _judge(tx, service, [tracked.request for tracked in confirmed], head)
+        for (after, reason), keys in judged.items():
+            await requests.advance_all(
+                tx, keys, State.CONFIRMED, after, reason=reason, transaction_id=None
             )
-            if after is not State.DRAWN:
-                log.get().error("request_not_served", **tracked.log_context(), reason=reason)
+    kept_back = {
+        key: reason
+        for (after, reason), keys in judged.items()
+        if after is not State.DRAWN
+        for key in keys
+    }
+    for tracked in confirmed:
+        if tracked.request.key in kept_back:
+            reason = kept_back[tracked.request.key]
+            log.get().error("request_not_served", **tracked.log_context(), reason=reason)
     if confirmed:
         fault_point("drawn")
     return len(confirmed)
@@ -66,17 +70,27 @@ async def _is_under_way(tx: AsyncConnection, tracked: TrackedRequest) -> bool:
 
 
 async def _judge(
-    tx: AsyncConnection, service: Service, request: RandomnessRequest, head: Block
-) -> tuple[State, str | None]:
-    index = request.seed_index
-    exposed = await service.pool.exposed(tx, service.chain_id, service.contract, [index])
-    if service.too_late(request, head, exposed=bool(exposed)):
-        return State.EXPIRED, "window_closing"
-    first_index = index // BATCH * BATCH
-    if not await batches.is_ours(tx, service.chain_id, service.contract, first_index):
-        return State.REJECTED, "foreign_root"
-    try:
-        await service.pool.seed(tx, service.chain_id, service.contract, index)
-    except SeedGoneError:
-        return State.FAILED, "seed_gone"
-    return State.DRAWN, "seed_exposed_before" if exposed else None
+    tx: AsyncConnection, service: Service, confirmed: Sequence[RandomnessRequest], head: Block
+) -> dict[tuple[State, str | None], list[RequestKey]]:
+    """
+    Return where requests go, and why.
+    """
+    chain_id, contract = service.chain_id, service.contract
+    indices = [request.seed_index for request in confirmed]
+    exposed = await service.pool.exposed(tx, chain_id, contract, indices)
+    ours = await batches.ours_among(tx, chain_id, contract, map(batch_start, indices))
+    at_hand = await service.pool.seeds(tx, chain_id, contract, indices)
+    judged: dict[tuple[State, str | None], list[RequestKey]] = {}
+    for request in confirmed:
+        index = request.seed_index
+        verdict: tuple[State, str | None] = State.DRAWN, None
+        if service.too_late(request, head, exposed=index in exposed):
+            verdict = State.EXPIRED, "window_closing"
+        elif batch_start(index) not in ours:
+            verdict = State.REJECTED, "foreign_root"
+        elif index not in at_hand:
+            verdict = State.FAILED, "seed_gone"
+        elif index in exposed:
+            verdict = State.DRAWN, "seed_exposed_before"
+        judged.setdefault(verdict, []).append(request.key)
+    return judged

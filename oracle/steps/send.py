@@ -11,7 +11,7 @@ from oracle import log
 from oracle.chain.fees import Fees
 from oracle.chain.sender import Verdict
 from oracle.faults import fault_point
-from oracle.protocols.coordinator import BATCH
+from oracle.protocols.coordinator import batch_start
 from oracle.request import Outcome, State
 from oracle.store import batches, requests, transactions
 from oracle.store.schema import transactions as table
@@ -222,7 +222,7 @@ async def _still_fits(
             service.contract,
             [tracked.request.seed_index for tracked in served],
         )
-        first_index = served[0].request.seed_index // BATCH * BATCH if served else 0
+        first_index = batch_start(served[0].request.seed_index) if served else 0
         ours = await batches.is_ours(connection, service.chain_id, service.contract, first_index)
     if slot.state is SlotState.SENT:
         hashes = {attempt.transaction_hash for attempt in attempts}
@@ -278,8 +278,8 @@ async def _record_sent(service: Service, slot: Slot, attempt: Attempt, head: Blo
                 service.contract,
                 [tracked.request.seed_index for tracked in served],
             )
-            for tracked in served:
-                await requests.advance(tx, tracked.request.key, State.SIGNED, State.SENT)
+            keys = [tracked.request.key for tracked in served]
+            await requests.advance_all(tx, keys, State.SIGNED, State.SENT)
     fault_point("sent-recorded")
 
 
@@ -317,13 +317,14 @@ async def _record_mined(service: Service, slot: Slot, receipt: Receipt) -> None:
     outcomes = {event.request_id: event for event in events if isinstance(event, Outcome)}
     async with service.database.write() as tx:
         await transactions.advance_slot(tx, slot, SlotState.MINED, receipt=receipt)
-        passed_over = []
+        passed_over, mined = [], []
         for tracked in await requests.of_transaction(tx, slot.id):
             outcome = outcomes.get(tracked.request.key.request_id)
             if outcome is None:
                 passed_over.append(tracked)
             elif tracked.state in (State.SIGNED, State.SENT):
-                await requests.fulfilled(tx, tracked, outcome)
+                mined.append((tracked, outcome))
+        await requests.fulfilled_all(tx, mined)
         await _release(tx, passed_over, "passed_over" if receipt.ok else "reverted")
     fault_point("mined")
     say = log.get().info if receipt.ok else log.get().error

@@ -55,9 +55,8 @@ async def settle(service: Service, head: Block) -> int:
                 f"block {number} was replaced: what it held is read again"
             )
     async with service.database.write() as tx:
-        for tracked in mined:
-            await requests.advance(tx, tracked.request.key, State.MINED, State.DONE)
-            log.get().info("request_done", **tracked.log_context())
+        keys = [tracked.request.key for tracked in mined]
+        await requests.advance_all(tx, keys, State.MINED, State.DONE)
         for slot in slots:
             await transactions.advance_slot(tx, slot, SlotState.FINAL)
             await transactions.erase_attempts(tx, slot.id)
@@ -66,6 +65,8 @@ async def settle(service: Service, head: Block) -> int:
         await service.pool.erase_closed(
             tx, service.chain_id, service.contract, settled - service.window
         )
+    for tracked in mined:
+        log.get().info("request_done", **tracked.log_context())
     if mined:
         fault_point("done")
     await _erase_lost(service, settled)

@@ -7,17 +7,24 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from oracle import log
+from oracle.chain.ranges import SPAN, logs_in_ranges
 from oracle.entropy import merkle
 from oracle.errors import InconsistentChainError, InvariantError, OracleError
 from oracle.evm import TRANSACTION_GAS_CAP
 from oracle.faults import fault_point
-from oracle.protocols.coordinator import BATCH, CoordinatorProtocol, Reveal
+from oracle.protocols.coordinator import (
+    BATCH,
+    REQUESTED,
+    CoordinatorProtocol,
+    Reveal,
+    batch_start,
+)
 from oracle.request import RandomnessRequest, State
 from oracle.store import batches, requests, transactions
 from oracle.store.transactions import Purpose, SlotState
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
     from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -30,6 +37,8 @@ if TYPE_CHECKING:
 MAX_GAP = 32
 # Transactions of one wallet under way at once: endpoints drop what queues deeper.
 MAX_IN_FLIGHT = 16
+# Blocks between two requests that are read for nothing rather than by another call.
+MAX_DISTANCE = 64
 # Elements of a multiproof at most: two per level.
 MAX_PROOF = 16
 
@@ -61,7 +70,9 @@ async def sign(service: Service, head: Block) -> int:
     shown = await _shown_by_another(service, [tracked.request for tracked in drawn])
     runs = plan_runs(shown, min(TRANSACTION_GAS_CAP, head.gas_limit // 2))
     runs = runs[: MAX_IN_FLIGHT - len(in_flight)]
-    await _check_canonical(service, [request for run in runs for request in run])
+    wanted = {request for run in runs for request in run}
+    if wanted != await _shown_by(service, service.reader, wanted):
+        raise InconsistentChainError("a request's block was replaced: it is read again")
     for run in runs:
         async with service.database.write() as tx:
             slot_id = await _sign_run(tx, service, run, fees)
@@ -75,22 +86,21 @@ async def _let_go(service: Service, head: Block) -> int:
     Let go of what was drawn in time and is too late by now, as while the base fee was too high, or
     whose root was lost since.
     """
-    moved = 0
+    chain_id, contract = service.chain_id, service.contract
     async with service.database.write() as tx:
-        for tracked in await requests.in_states(
-            tx, service.chain_id, service.contract, [State.DRAWN]
-        ):
-            request = tracked.request
-            index = request.seed_index
-            exposed = await service.pool.exposed(tx, service.chain_id, service.contract, [index])
-            ours = await batches.is_ours(
-                tx, service.chain_id, service.contract, index // BATCH * BATCH
-            )
-            if not ours or service.too_late(request, head, exposed=bool(exposed)):
-                # Back to where it is judged.
-                await requests.advance(tx, request.key, State.DRAWN, State.CONFIRMED)
-                moved += 1
-    return moved
+        drawn = await requests.in_states(tx, chain_id, contract, [State.DRAWN])
+        indices = [tracked.request.seed_index for tracked in drawn]
+        exposed = await service.pool.exposed(tx, chain_id, contract, indices)
+        ours = await batches.ours_among(tx, chain_id, contract, map(batch_start, indices))
+        hopeless = [
+            tracked.request.key
+            for tracked, index in zip(drawn, indices, strict=True)
+            if batch_start(index) not in ours
+            or service.too_late(tracked.request, head, exposed=index in exposed)
+        ]
+        # Back to where it is judged.
+        await requests.advance_all(tx, hopeless, State.DRAWN, State.CONFIRMED)
+    return len(hopeless)
 
 
 def plan_runs(drawn: Sequence[RandomnessRequest], gas_cap: int) -> list[list[RandomnessRequest]]:
@@ -148,41 +158,56 @@ async def _shown_by_another(
 
 
 async def _shown_by(
-    service: Service, witness: ChainReader, wanted: Collection[RandomnessRequest]
+    service: Service, reader: ChainReader, wanted: Collection[RandomnessRequest]
 ) -> set[RandomnessRequest]:
-    head = (await witness.block()).number
+    """
+    Return those of the requests that an endpoint shows as they are, deep enough under its head.
+    """
+    head = (await reader.block()).number
     deep = {request for request in wanted if service.is_deep(request, head)}
     shown: set[object] = set()
-    for number in {request.block_number for request in deep}:
-        logs = await witness.logs(service.contract, number, number)
-        shown |= {service.protocol.decode(item) for item in logs}
+    for first, last in spans(request.block_number for request in deep):
+        async for logs in logs_in_ranges(
+            reader, service.contract, first, last, span=SPAN, topics=[REQUESTED]
+        ):
+            shown |= {service.protocol.decode(item) for item in logs}
     return deep & shown
 
 
-async def _check_canonical(service: Service, drawn: Sequence[RandomnessRequest]) -> None:
-    for number, block_hash in sorted({(r.block_number, r.block_hash) for r in drawn}):
-        if (await service.reader.block(number)).hash != block_hash:
-            raise InconsistentChainError(
-                f"block {number} was replaced: its requests are read again"
-            )
+def spans(numbers: Iterable[int]) -> Iterator[tuple[int, int]]:
+    """
+    Yield closed ranges that hold all the block numbers, none of them much wider than they need.
+    """
+    first: int | None = None
+    for number in sorted(numbers):
+        if first is None:
+            first = last = number
+        elif number - last > MAX_DISTANCE:
+            yield first, last
+            first = number
+        last = number
+    if first is not None:
+        yield first, last
 
 
 async def _sign_run(
     tx: AsyncConnection, service: Service, run: Sequence[RandomnessRequest], fees: Fees
 ) -> int:
     first, last = run[0].seed_index, run[-1].seed_index
-    batch = await batches.get(tx, service.chain_id, service.contract, first // BATCH * BATCH)
+    batch = await batches.get(tx, service.chain_id, service.contract, batch_start(first))
     if batch is None:
         raise InvariantError(f"index {first} was drawn, but its batch is not in the store")
+    indices = [request.seed_index for request in run]
+    seeds = await service.pool.seeds(tx, service.chain_id, service.contract, indices)
     reveals = []
     for request in run:
-        seed = await service.pool.seed(tx, service.chain_id, service.contract, request.seed_index)
-        leaf = merkle.leaf(service.protocol.domain, request.seed_index, seed)
-        if leaf != batch.leaves[request.seed_index % BATCH]:
-            raise InvariantError(
-                f"the seed of index {request.seed_index} is not the committed one"
-            )
-        reveals.append(Reveal(request=request, seed=seed))
+        index = request.seed_index
+        if index not in seeds:
+            raise InvariantError(f"index {index} was drawn, but its seed is not in the pool")
+        leaf = merkle.leaf(service.protocol.domain, index, seeds[index])
+        if leaf != batch.leaves[index % BATCH]:
+            raise InvariantError(f"the seed of index {index} is not the committed one")
+        reveals.append(Reveal(request=request, seed=seeds[index]))
     served = {request.seed_index for request in run}
     gap_leaves = [
         batch.leaves[index % BATCH] for index in range(first, last + 1) if index not in served
@@ -197,6 +222,6 @@ async def _sign_run(
         gas_limit=service.protocol.fulfill_gas(run, gaps=len(gap_leaves), proof=len(proof)),
         fees=fees,
     )
-    for request in run:
-        await requests.advance(tx, request.key, State.DRAWN, State.SIGNED, transaction_id=slot_id)
+    keys = [request.key for request in run]
+    await requests.advance_all(tx, keys, State.DRAWN, State.SIGNED, transaction_id=slot_id)
     return slot_id

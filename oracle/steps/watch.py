@@ -120,10 +120,11 @@ async def _drop_replaced(service: Service, suspect: int, head: Block) -> int:
             limit=None,
         ):
             made, outcome = tracked.request, tracked.outcome
-            if await replaced(made.block_number, made.block_hash):
+            if made.block_number >= suspect and await replaced(made.block_number, made.block_hash):
                 found.append((tracked, State.ORPHANED))
             elif (
                 outcome is not None
+                and outcome.block_number >= suspect
                 and tracked.state in (State.MINED, State.DONE)
                 and await replaced(outcome.block_number, outcome.block_hash)
             ):
@@ -161,10 +162,8 @@ async def _read_range(service: Service, first: int, last: int, head: Block) -> i
         number=last, hash=end.hash, anchor_number=anchor.number, anchor_hash=anchor.hash
     )
     async with service.database.write() as tx:
-        moved = len(missing)
         await _move(tx, missing)
-        for event in events:
-            moved += await _apply(tx, service, event)
+        moved = len(missing) + await _apply(tx, service, events)
         await move_cursor(tx, service.chain_id, service.contract, cursor)
     if moved:
         fault_point("observed")
@@ -244,29 +243,39 @@ async def _again(connection: AsyncConnection, tracked: TrackedRequest) -> State:
     return State.SENT if open_ and slot.purpose is Purpose.FULFILL else State.CONFIRMED
 
 
-async def _apply(tx: AsyncConnection, service: Service, event: Event) -> int:
-    if isinstance(event, RandomnessRequest):
-        return int(await requests.observe(tx, event))
-    if isinstance(event, Committed):
-        await _apply_commit(tx, service, event)
-        return 0
-    found = await requests.find(tx, service.chain_id, service.contract, [event.request_id])
-    tracked = found.get(event.request_id)
-    if tracked is None:
-        raise InconsistentChainError(
-            f"request 0x{event.request_id.hex()} was settled, but no log made it: "
-            "the endpoint lost logs"
-        )
-    after = State.CANCELLED if isinstance(event, Cancelled) else State.MINED
-    if after not in TRANSITIONS[tracked.state]:
-        return 0
-    if isinstance(event, Cancelled):
-        await requests.advance(
-            tx, tracked.request.key, tracked.state, after, reason="by_requester"
-        )
-    else:
-        await requests.fulfilled(tx, tracked, event)
-    return 1
+async def _apply(tx: AsyncConnection, service: Service, events: Sequence[Event]) -> int:
+    """
+    Store what a range of blocks says; return how many requests moved.
+
+    On one chain a request comes before whatever settles it, so all of them can go first.
+    """
+    made = [event for event in events if isinstance(event, RandomnessRequest)]
+    settled = [event for event in events if isinstance(event, Outcome | Cancelled)]
+    moved = await requests.observe_all(tx, made)
+    for event in events:
+        if isinstance(event, Committed):
+            await _apply_commit(tx, service, event)
+    ids = [event.request_id for event in settled]
+    found = await requests.find(tx, service.chain_id, service.contract, ids)
+    outcomes: list[tuple[TrackedRequest, Outcome]] = []
+    for event in settled:
+        tracked = found.get(event.request_id)
+        if tracked is None:
+            raise InconsistentChainError(
+                f"request 0x{event.request_id.hex()} was settled, but no log made it: "
+                "the endpoint lost logs"
+            )
+        after = State.CANCELLED if isinstance(event, Cancelled) else State.MINED
+        if after not in TRANSITIONS[tracked.state]:
+            continue
+        moved += 1
+        if isinstance(event, Outcome):
+            outcomes.append((tracked, event))
+        else:
+            key = tracked.request.key
+            await requests.advance(tx, key, tracked.state, after, reason="by_requester")
+    await requests.fulfilled_all(tx, outcomes)
+    return moved
 
 
 async def _apply_commit(tx: AsyncConnection, service: Service, event: Committed) -> None:
@@ -303,9 +312,10 @@ async def _confirm(service: Service, head: Block) -> int:
             table.c.block_number + table.c.confirmations - lead <= head.number,
             table.c.block_number + service.depth <= head.number,
         )
-        for tracked in ready:
-            await requests.advance(tx, tracked.request.key, State.OBSERVED, State.CONFIRMED)
-            log.get().info("request_confirmed", **tracked.log_context())
+        keys = [tracked.request.key for tracked in ready]
+        await requests.advance_all(tx, keys, State.OBSERVED, State.CONFIRMED)
+    for tracked in ready:
+        log.get().info("request_confirmed", **tracked.log_context())
     if ready:
         fault_point("confirmed")
     return len(ready)

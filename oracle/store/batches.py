@@ -82,10 +82,24 @@ async def is_ours(
     """
     Return whether the batch that begins at an index is this store's, and its place not lost.
     """
-    state = await connection.scalar(
-        select(batches.c.state).where(*_is(chain_id, contract, first_index))
+    return first_index in await ours_among(connection, chain_id, contract, [first_index])
+
+
+async def ours_among(
+    connection: AsyncConnection, chain_id: int, contract: str, first_indices: Iterable[int]
+) -> set[int]:
+    """
+    Return those of the indices at which a batch of this store begins, its place not lost.
+    """
+    rows = await connection.scalars(
+        select(batches.c.first_index).where(
+            batches.c.chain_id == chain_id,
+            batches.c.contract == contract,
+            batches.c.first_index.in_(set(first_indices)),
+            batches.c.state.in_((BatchState.BUILT, BatchState.COMMITTED)),
+        )
     )
-    return state in (BatchState.BUILT, BatchState.COMMITTED)
+    return set(rows)
 
 
 async def in_states(

@@ -8,7 +8,7 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Text, cast, exists, func, insert, literal, select, update
+from sqlalchemy import Text, bindparam, cast, exists, func, insert, literal, select, update
 
 from oracle.errors import PoolError, PoolKeyError, SeedGoneError
 from oracle.faults import fault_point
@@ -246,12 +246,15 @@ class Pool:
                 raise PoolError(
                     f"{len(purposes)} blocks are needed and {len(ids)} are in the pool"
                 )
-            for block_id, purpose in zip(ids, purposes, strict=True):
-                await tx.execute(
-                    update(blocks)
-                    .where(blocks.c.id == block_id, blocks.c.purpose.is_(None))
-                    .values(purpose=purpose)
-                )
+            await tx.execute(
+                update(blocks)
+                .where(blocks.c.id == bindparam("block_id"), blocks.c.purpose.is_(None))
+                .values(purpose=bindparam("use")),
+                [
+                    {"block_id": block_id, "use": purpose}
+                    for block_id, purpose in zip(ids, purposes, strict=True)
+                ],
+            )
             bound = await self._seeds(tx, purposes)
         return [bound[purpose] for purpose in purposes]
 
@@ -280,22 +283,31 @@ class Pool:
 
         Raises `SeedGoneError` when it was never here or is erased.
         """
-        purpose = native_purpose(chain_id, contract, index)
-        unrevealed = await self._seeds(connection, [purpose])
-        if unrevealed:
-            return unrevealed[purpose]
-        row = (
-            await connection.execute(
-                select(reveals.c.nonce, reveals.c.ciphertext).where(
-                    *_reveal_of(chain_id, contract, [index])
-                )
-            )
-        ).one_or_none()
-        if row is None or row.ciphertext is None:
+        found = await self.seeds(connection, chain_id, contract, [index])
+        if index not in found:
             raise SeedGoneError(f"the seed of index {index} is not in this pool, or no longer")
-        return self.key.open(
-            Sealed(row.nonce, row.ciphertext), _reveal_context(chain_id, contract, index)
+        return found[index]
+
+    async def seeds(
+        self, connection: AsyncConnection, chain_id: int, contract: str, indices: Sequence[int]
+    ) -> dict[int, bytes]:
+        """
+        Return the 32-byte seeds of indices, revealed already or not; those that were never here,
+        or are erased, are left out.
+        """
+        index_of = {native_purpose(chain_id, contract, index): index for index in indices}
+        unrevealed = await self._seeds(connection, index_of)
+        found = {index_of[purpose]: seed for purpose, seed in unrevealed.items()}
+        rows = await connection.execute(
+            select(reveals.c.seed_index, reveals.c.nonce, reveals.c.ciphertext).where(
+                *_reveal_of(chain_id, contract, [one for one in indices if one not in found]),
+                reveals.c.ciphertext.is_not(None),
+            )
         )
+        for row in rows:
+            context = _reveal_context(chain_id, contract, row.seed_index)
+            found[row.seed_index] = self.key.open(Sealed(row.nonce, row.ciphertext), context)
+        return found
 
     async def exposed(
         self, connection: AsyncConnection, chain_id: int, contract: str, indices: Sequence[int]
@@ -316,26 +328,27 @@ class Pool:
         """
         self._unwiped = True
         known = await self.exposed(tx, chain_id, contract, indices)
-        for index in indices:
-            if index in known:
-                continue
-            seed = await self.seed(tx, chain_id, contract, index)
-            sealed = self.key.seal(seed, _reveal_context(chain_id, contract, index))
-            await tx.execute(
-                insert(reveals).values(
-                    chain_id=chain_id,
-                    contract=contract,
-                    seed_index=index,
-                    nonce=sealed.nonce,
-                    ciphertext=sealed.ciphertext,
-                    exposed_at=now(),
-                )
+        leaving = [index for index in indices if index not in known]
+        if not leaving:
+            return
+        seeds = await self.seeds(tx, chain_id, contract, leaving)
+        rows = []
+        for index in leaving:
+            if index not in seeds:
+                raise SeedGoneError(f"the seed of index {index} is not in this pool, or no longer")
+            sealed = self.key.seal(seeds[index], _reveal_context(chain_id, contract, index))
+            rows.append(
+                {
+                    "chain_id": chain_id,
+                    "contract": contract,
+                    "seed_index": index,
+                    "nonce": sealed.nonce,
+                    "ciphertext": sealed.ciphertext,
+                    "exposed_at": now(),
+                }
             )
-            await tx.execute(
-                update(blocks)
-                .where(blocks.c.purpose == native_purpose(chain_id, contract, index))
-                .values(ciphertext=None, destroyed_at=now())
-            )
+        await tx.execute(insert(reveals), rows)
+        await self.erase_unrevealed(tx, chain_id, contract, leaving)
 
     async def erase_closed(
         self, tx: AsyncConnection, chain_id: int, contract: str, before_block: int
@@ -401,18 +414,13 @@ class Pool:
         many.
         """
         self._unwiped = True
-        erased = 0
-        for index in indices:
-            result = await tx.execute(
-                update(blocks)
-                .where(
-                    blocks.c.purpose == native_purpose(chain_id, contract, index),
-                    blocks.c.ciphertext.is_not(None),
-                )
-                .values(ciphertext=None, destroyed_at=now())
-            )
-            erased += result.rowcount
-        return erased
+        purposes = [native_purpose(chain_id, contract, index) for index in indices]
+        result = await tx.execute(
+            update(blocks)
+            .where(blocks.c.purpose.in_(purposes), blocks.c.ciphertext.is_not(None))
+            .values(ciphertext=None, destroyed_at=now())
+        )
+        return result.rowcount
 
     async def _seeds(
         self, connection: AsyncConnection, purposes: Iterable[str]

@@ -4,6 +4,7 @@ Requests and their history: every transition is a compare-and-set with an event 
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Row, and_, func, insert, select, update
@@ -30,67 +31,101 @@ if TYPE_CHECKING:
 async def observe(tx: AsyncConnection, request: RandomnessRequest) -> bool:
     """
     Record that the canonical chain holds this request; true if that is news.
+    """
+    return bool(await observe_all(tx, [request]))
 
-    Raises `InconsistentChainError` when another request that is not orphaned has its index.
+
+async def observe_all(tx: AsyncConnection, found: Sequence[RandomnessRequest]) -> int:
+    """
+    Record that the canonical chain holds these requests of one contract; return how many are news.
+
+    Raises `InconsistentChainError` when another request that is not orphaned has the index of one.
 
     An orphaned request comes back to life; one whose block was replaced at the same height gets
     the new block's hash.
     """
-    place = {
+    if not found:
+        return 0
+    key = found[0].key
+    known = await find(tx, key.chain_id, key.contract, [one.key.request_id for one in found])
+    new, back, moved = [], [], []
+    for request in found:
+        tracked = known.get(request.key.request_id)
+        if tracked is None:
+            new.append(request)
+        elif tracked.state is State.ORPHANED:
+            back.append(request)
+        elif tracked.request.block_hash != request.block_hash:
+            moved.append((request, tracked.state))
+    await _check_indices_are_free(tx, [*new, *back])
+    if new:
+        at = now()
+        await tx.execute(
+            insert(requests),
+            [
+                {
+                    "chain_id": request.key.chain_id,
+                    "contract": request.key.contract,
+                    "request_id": request.key.request_id,
+                    "seed_index": request.seed_index,
+                    "requester": request.requester,
+                    "callback_gas_limit": request.callback_gas_limit,
+                    "num_words": request.num_words,
+                    "confirmations": request.confirmations,
+                    "fee": request.fee,
+                    "user_seed": request.user_seed,
+                    "state": State.OBSERVED,
+                    "created_at": at,
+                    "updated_at": at,
+                    **_place(request),
+                }
+                for request in new
+            ],
+        )
+        await _record(tx, [request.key for request in new], None, State.OBSERVED, None)
+    for request in back:
+        await advance(
+            tx,
+            request.key,
+            State.ORPHANED,
+            State.OBSERVED,
+            reason="included_again",
+            **_place(request),
+        )
+    for request, state in moved:
+        await tx.execute(
+            update(requests).where(_is(request.key)).values(updated_at=now(), **_place(request))
+        )
+        await _record(tx, [request.key], state, state, "block_replaced")
+    return len(new) + len(back) + len(moved)
+
+
+def _place(request: RandomnessRequest) -> dict[str, object]:
+    return {
         "block_number": request.block_number,
         "block_hash": request.block_hash,
         "transaction_hash": request.transaction_hash,
         "log_index": request.log_index,
     }
-    known = await get(tx, request.key)
-    if known is None or known.state is State.ORPHANED:
-        await _check_index_is_free(tx, request)
-    if known is None:
-        await tx.execute(
-            insert(requests).values(
-                chain_id=request.key.chain_id,
-                contract=request.key.contract,
-                request_id=request.key.request_id,
-                seed_index=request.seed_index,
-                requester=request.requester,
-                callback_gas_limit=request.callback_gas_limit,
-                num_words=request.num_words,
-                confirmations=request.confirmations,
-                fee=request.fee,
-                user_seed=request.user_seed,
-                state=State.OBSERVED,
-                created_at=now(),
-                updated_at=now(),
-                **place,
-            )
-        )
-        await _record(tx, request.key, None, State.OBSERVED, None)
-        return True
-    if known.state is State.ORPHANED:
-        await advance(
-            tx, request.key, State.ORPHANED, State.OBSERVED, reason="included_again", **place
-        )
-        return True
-    if known.request.block_hash != request.block_hash:
-        await tx.execute(
-            update(requests).where(_is(request.key)).values(updated_at=now(), **place)
-        )
-        await _record(tx, request.key, known.state, known.state, "block_replaced")
-        return True
-    return False
 
 
-async def _check_index_is_free(tx: AsyncConnection, request: RandomnessRequest) -> None:
-    holder = await tx.scalar(
-        select(requests.c.request_id).where(
-            _of(request.key.chain_id, request.key.contract),
-            requests.c.seed_index == request.seed_index,
+async def _check_indices_are_free(
+    tx: AsyncConnection, claiming: Sequence[RandomnessRequest]
+) -> None:
+    if not claiming:
+        return
+    indices = [request.seed_index for request in claiming]
+    taken = await tx.scalars(
+        select(requests.c.seed_index).where(
+            _of(claiming[0].key.chain_id, claiming[0].key.contract),
+            requests.c.seed_index.in_(indices),
             requests.c.state != State.ORPHANED,
         )
     )
-    if holder is not None:
+    twice = [*taken, *(index for index, count in Counter(indices).items() if count > 1)]
+    if twice:
         raise InconsistentChainError(
-            f"two requests claim index {request.seed_index}: the endpoint shows two branches"
+            f"two requests claim index {twice[0]}: the endpoint shows two branches"
         )
 
 
@@ -108,31 +143,73 @@ async def advance(
 
     Raises `StaleStateError` when the edge does not exist or the request is not in `before`.
     """
+    await advance_all(tx, [key], before, after, reason=reason, **values)
+
+
+async def advance_all(
+    tx: AsyncConnection,
+    keys: Sequence[RequestKey],
+    before: State,
+    after: State,
+    *,
+    reason: str | None = None,
+    **values: object,
+) -> None:
+    """
+    Move requests of one contract along the same edge, all or none of them.
+
+    Raises `StaleStateError` when the edge does not exist or one of them is not in `before`.
+    """
     check_transition(before, after)
+    if not keys:
+        return
     moved = await tx.execute(
         update(requests)
-        .where(_is(key), requests.c.state == before)
+        .where(
+            _of(keys[0].chain_id, keys[0].contract),
+            requests.c.request_id.in_([key.request_id for key in keys]),
+            requests.c.state == before,
+        )
         .values(state=after, reason=reason, updated_at=now(), **values)
     )
-    if moved.rowcount != 1:
-        raise StaleStateError(f"request 0x{key.request_id.hex()} is not {before} any more")
-    await _record(tx, key, before, after, reason)
+    if moved.rowcount != len(keys):
+        which = f"request 0x{keys[0].request_id.hex()}"
+        if len(keys) > 1:
+            which += f", or one of {len(keys) - 1} that go with it,"
+        raise StaleStateError(f"{which} is not {before} any more")
+    await _record(tx, keys, before, after, reason)
 
 
 async def fulfilled(tx: AsyncConnection, tracked: TrackedRequest, outcome: Outcome) -> None:
     """
     Record what the chain says about a fulfillment.
     """
-    await advance(
-        tx,
-        tracked.request.key,
-        tracked.state,
-        State.MINED,
-        outcome_hash=outcome.transaction_hash,
-        outcome_block=outcome.block_number,
-        outcome_block_hash=outcome.block_hash,
-        callback_succeeded=outcome.callback_succeeded,
-    )
+    await fulfilled_all(tx, [(tracked, outcome)])
+
+
+async def fulfilled_all(
+    tx: AsyncConnection, found: Sequence[tuple[TrackedRequest, Outcome]]
+) -> None:
+    """
+    Record what the chain says about fulfillments, those of one transaction at a time.
+
+    Raises `StaleStateError` as `advance_all` does.
+    """
+    groups: dict[tuple[State, bytes, bool], list[tuple[RequestKey, Outcome]]] = {}
+    for tracked, outcome in found:
+        alike = (tracked.state, outcome.transaction_hash, outcome.callback_succeeded)
+        groups.setdefault(alike, []).append((tracked.request.key, outcome))
+    for (state, transaction_hash, succeeded), members in groups.items():
+        await advance_all(
+            tx,
+            [key for key, _ in members],
+            state,
+            State.MINED,
+            outcome_hash=transaction_hash,
+            outcome_block=members[0][1].block_number,
+            outcome_block_hash=members[0][1].block_hash,
+            callback_succeeded=succeeded,
+        )
 
 
 NO_OUTCOME: dict[str, object] = {
@@ -268,18 +345,27 @@ def _is(key: RequestKey) -> ColumnElement[bool]:
 
 
 async def _record(
-    tx: AsyncConnection, key: RequestKey, before: State | None, after: State, reason: str | None
+    tx: AsyncConnection,
+    keys: Sequence[RequestKey],
+    before: State | None,
+    after: State,
+    reason: str | None,
 ) -> None:
+    at = now()
     await tx.execute(
-        insert(request_events).values(
-            chain_id=key.chain_id,
-            contract=key.contract,
-            request_id=key.request_id,
-            before=before,
-            after=after,
-            reason=reason,
-            at=now(),
-        )
+        insert(request_events),
+        [
+            {
+                "chain_id": key.chain_id,
+                "contract": key.contract,
+                "request_id": key.request_id,
+                "before": before,
+                "after": after,
+                "reason": reason,
+                "at": at,
+            }
+            for key in keys
+        ],
     )
 
 

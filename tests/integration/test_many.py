@@ -19,7 +19,7 @@ from oracle.errors import EndpointError
 from oracle.request import State
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
     from oracle.chain.reader import ChainReader
     from oracle.evm import Block, Log
@@ -48,8 +48,10 @@ class Witness:
         head = await self._reader.block(number)
         return replace(head, number=head.number - self.behind)
 
-    async def logs(self, address: str, first: int, last: int) -> list[Log]:
-        logs = await self._reader.logs(address, first, last)
+    async def logs(
+        self, address: str, first: int, last: int, topics: Sequence[bytes | None] = ()
+    ) -> list[Log]:
+        logs = await self._reader.logs(address, first, last, topics)
         if self.forked:
             return [replace(item, block_hash=bytes(32)) for item in logs]
         return [] if self.blind else logs

@@ -23,7 +23,7 @@ from oracle.store import transactions
 from oracle.store.transactions import Purpose, SlotState
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
     from oracle.evm import Log
     from oracle.store.transactions import Slot
@@ -56,10 +56,12 @@ async def test_a_request_that_moves_to_an_earlier_block_is_served_however_ranges
     bench.service = replace(bench.service, devnet=False)
     real = bench.service.reader.logs
 
-    async def capped(address: str, first: int, last: int) -> list[Log]:
+    async def capped(
+        address: str, first: int, last: int, topics: Sequence[bytes | None] = ()
+    ) -> list[Log]:
         if last - first >= 10:
             raise AnsweredError("up to 10 blocks")
-        return await real(address, first, last)
+        return await real(address, first, last, topics)
 
     monkeypatch.setattr(bench.service.reader, "logs", capped)
     await bench.mine(40)
