@@ -44,8 +44,6 @@ _MAX_FEE = 100 * GWEI
 _FEE = 10**16
 # Before anvil has mined some, it takes only so many of one account.
 _CHUNK = 100
-_SINGLES = 20
-_IDLE_BLOCKS = 15
 _PATIENCE = 60.0
 _LOOK = 0.05
 
@@ -88,17 +86,20 @@ async def measure(
     *,
     requests: int = 1000,
     block_seconds: int | None = None,
+    singles: int = 20,
+    idle_blocks: int = 15,
     say: Callable[[str], None] = lambda _: None,
 ) -> NodeFigures:
     """
-    Serve a burst of requests on an anvil that mines at once, or every `block_seconds`.
+    Serve a burst of requests on an anvil that mines at once, or every `block_seconds`; then
+    `singles` more, each alone, and `idle_blocks` without any.
 
     Raises `OracleError` when nothing moves for a minute.
     """
     mining = ("--block-time", str(block_seconds)) if block_seconds else AUTOMINE
     async with AsyncExitStack() as stack:
         ground = await stack.enter_async_context(Ground(folder, mining=mining, say=say))
-        site = await stack.enter_async_context(Site.build(ground, requests))
+        site = await stack.enter_async_context(Site.build(ground, requests + singles))
         say(f"{requests} requests in a burst")
         node = site.devnet.node
         assert node is not None
@@ -111,17 +112,17 @@ async def measure(
         spent, passed = cpu_seconds(node.pid), site.tap.methods - calls
         burst = site.latencies()
         transactions = len({outcome.transaction_hash for outcome in site.fulfilled.values()})
-        say(f"{_SINGLES} requests, each alone")
-        for number in range(_SINGLES):
+        say(f"{singles} requests, each alone")
+        for number in range(singles):
             await site.ask(1)
             await site.until_fulfilled(requests + number + 1)
-        singles = site.latencies()[-_SINGLES:]
-        say(f"{_IDLE_BLOCKS} blocks without a request")
-        idle_cpu, idle_calls = await site.idle(mine=block_seconds is None)
+        alone = site.latencies()[-singles:]
+        say(f"{idle_blocks} blocks without a request")
+        idle_cpu, idle_calls = await site.idle(idle_blocks, mine=block_seconds is None)
         return NodeFigures(
             mining=f"{block_seconds} s blocks" if block_seconds else "automine",
             requests=requests,
-            fulfilled=len(site.fulfilled) - _SINGLES,
+            fulfilled=len(site.fulfilled) - singles,
             seconds=round(seconds, 2),
             asking_seconds=round(asked - started, 2),
             requests_per_second=round(requests / seconds, 1),
@@ -131,7 +132,7 @@ async def measure(
             rpc_calls=dict(passed.most_common()),
             peak_memory_mib=resident_mib(node.pid, peak=True),
             burst_latency_ms=round(1000 * statistics.median(burst), 1),
-            single_latency_ms=round(1000 * statistics.median(singles), 1),
+            single_latency_ms=round(1000 * statistics.median(alone), 1),
             idle_cpu_ms_per_block=idle_cpu,
             idle_rpc_calls_per_block=idle_calls,
         )
@@ -159,8 +160,7 @@ class Site:
         """
         Deploy, and start a node that has committed seeds for all the requests to come.
         """
-        # As many as are asked for, and the low-water mark on top.
-        runway = -(-(requests + _SINGLES) // BATCH) * BATCH
+        runway = -(-requests // BATCH) * BATCH
         async with AsyncExitStack() as stack:
             tap = await stack.enter_async_context(Tap.open(ground.rpc_url))
             devnet = Devnet(ground.folder, ground, runway=runway, endpoint=tap.url)
@@ -223,7 +223,7 @@ class Site:
             for id_, outcome in self.fulfilled.items()
         ]
 
-    async def idle(self, *, mine: bool) -> tuple[float | None, float]:
+    async def idle(self, count: int, *, mine: bool) -> tuple[float | None, float]:
         """
         Let blocks pass, one a second; return what each costs the node, in processor milliseconds
         and calls.
@@ -236,7 +236,7 @@ class Site:
             cpu_seconds(pid),
             self.tap.calls,
         )
-        for _ in range(_IDLE_BLOCKS):
+        for _ in range(count):
             if mine:
                 await self.devnet.reader.rpc("evm_mine")
             await asyncio.sleep(1)

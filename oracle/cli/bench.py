@@ -91,8 +91,10 @@ def _print_node(figures: Sequence[NodeFigures]) -> None:
     table.add_column("")
     for each in figures:
         table.add_column(each.mining, justify="right")
-    for name in figures[0].document().keys() - {"mining", "requests", "rpc_calls"}:
-        table.add_row(name, *(str(each.document()[name]) for each in figures))
+    documents = [each.document() for each in figures]
+    for name in documents[0]:
+        if name not in ("mining", "requests", "rpc_calls"):
+            table.add_row(name.replace("_", " "), *(str(each[name]) for each in documents))
     Console().print(table)
 
 
