@@ -35,11 +35,11 @@ class OneKey(Simulator):
 
 
 @contextlib.asynccontextmanager
-async def running(port: int) -> AsyncIterator[str]:
+async def running(port: int, desk: Simulator | None = None) -> AsyncIterator[str]:
     """
     Serve in this process; yield the base URL.
     """
-    app = create_app(OneKey(), faults=True)
+    app = create_app(desk or OneKey(), faults=True)
     task = asyncio.create_task(serve(app, "127.0.0.1", port))
     url = f"http://127.0.0.1:{port}"
     try:

@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
+from oracle.entropy.health import Failure
 from oracle.entropy.source import Reply, Sample, checked_url, exchange
 from oracle.errors import (
     SourceCredentialsError,
     SourceError,
+    SourceHealthError,
     SourceReplyError,
     SourceThrottledError,
     SourceUnavailableError,
@@ -129,9 +131,20 @@ class Endpoint:
             f"{self.name}: the reply was destroyed ({what}): check the base URL and the provider."
         )
 
+    def unhealthy(self, what: str, failure: Failure) -> SourceHealthError:
+        """
+        Return the error of bytes that no working source gives.
+        """
+        return SourceHealthError(
+            f"{self.name}: the reply was destroyed ({what}): the source is in quarantine; if it"
+            " comes again, ask the vendor.",
+            failure=failure,
+        )
+
     def joined(self, blocks: Sequence[bytes], count: int, size: int) -> bytes:
         """
-        Return `count` blocks of `size` bytes each as one, or raise `SourceReplyError`.
+        Return `count` blocks of `size` bytes each as one, or raise `SourceReplyError`; where bytes
+        repeat or are all the same, `SourceHealthError`: no second try is worth it.
         """
         if len(blocks) != count:
             raise self.malformed("another number of items than asked for")
@@ -142,9 +155,9 @@ class Endpoint:
         if len({data[at : at + _REPEAT_BYTES] for at in starts}) != len(starts) or (
             size >= _CONSTANT_BYTES and len(set(blocks)) != count
         ):
-            raise self.malformed("bytes repeat")
+            raise self.unhealthy("bytes repeat", Failure.REPEAT)
         if len(data) >= _CONSTANT_BYTES and len(set(data)) == 1:
-            raise self.malformed("all bytes are the same")
+            raise self.unhealthy("all bytes are the same", Failure.REPETITION)
         return data
 
     def base64(self, text: Any) -> bytes:

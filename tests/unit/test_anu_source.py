@@ -20,6 +20,7 @@ from oracle.errors import (
     OracleError,
     SimulatedEntropyError,
     SourceCredentialsError,
+    SourceHealthError,
     SourceQuotaError,
     SourceReplyError,
     SourceThrottledError,
@@ -166,14 +167,19 @@ async def test_length_may_be_a_number() -> None:
         body(data=[*ITEMS[:3], "AB" + ITEMS[3][2:]]),
         body(data=[*ITEMS[:3], "xy" + ITEMS[3][2:]]),
         body(data=[*ITEMS[:3], "\u0660\u0661" + ITEMS[3][2:]]),
-        body(data=[ITEMS[0]] * 4),
-        body(data=[*ITEMS[:3], ITEMS[0]]),
     ],
 )
 async def test_malformed_reply_is_destroyed(content: Any) -> None:
     error = await refused(lambda _: httpx.Response(200, text=json.dumps(content)))
     assert type(error) is SourceReplyError
     assert not error.retryable
+
+
+@pytest.mark.parametrize("data", [[ITEMS[0]] * 4, [*ITEMS[:3], ITEMS[0]]])
+async def test_item_that_comes_twice_is_unhealthy(data: list[str]) -> None:
+    error = await refused(ok(body(data=data)))
+    assert isinstance(error, SourceHealthError)
+    assert error.failure == "repeat"
 
 
 @pytest.mark.parametrize(
@@ -199,7 +205,7 @@ async def test_short_reply_is_called_short() -> None:
 
 async def test_single_item_of_one_repeated_byte_is_destroyed() -> None:
     error = await refused(ok(body(length="1", data=["00" * 20])), n_bytes=20)
-    assert type(error) is SourceReplyError
+    assert type(error) is SourceHealthError
 
 
 @pytest.mark.parametrize(
