@@ -8,6 +8,7 @@ Every secret is a field `x` that only the environment can set (`ORACLE_…__X`),
 from __future__ import annotations
 
 import difflib
+import os
 import stat
 import tomllib
 from decimal import Decimal
@@ -245,6 +246,20 @@ class GatewaySettings(Settings):
                 "with database, pool and sources"
             )
         return chains
+
+
+def load_pool_settings(path: Path) -> Settings:
+    """
+    Read the configuration of a node, or of a gateway, which has no chains.
+
+    Raises `ConfigError` as `Settings.load` does.
+    """
+    try:
+        chains = "chains" in tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        chains = True  # what is wrong is said below
+    chains |= any(name.startswith(variable_of("chains", "")) for name in os.environ)
+    return (Settings if chains else GatewaySettings).load(path)
 
 
 def secret(value: SecretStr | None, file: Path | None, *, what: str, variable: str) -> str:

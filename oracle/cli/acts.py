@@ -279,7 +279,9 @@ def wei_of(amount: Decimal, option: str) -> int:
     return numerator * _ETHER // denominator
 
 
-def confirm(lines: Sequence[tuple[str, str]], *, yes: bool) -> None:
+def confirm(
+    lines: Sequence[tuple[str, str]], *, yes: bool, refused: str = "nothing was sent"
+) -> None:
     """
     Say on stderr what is about to happen, and ask.
 
@@ -293,7 +295,7 @@ def confirm(lines: Sequence[tuple[str, str]], *, yes: bool) -> None:
     if not sys.stdin.isatty():
         raise ConfigError("nobody is here to be asked: add --yes to do it")
     if not click.confirm("Do it?", err=True):
-        raise OracleError("nothing was sent")
+        raise OracleError(refused)
 
 
 def fee_limit(transaction: UnsignedTransaction) -> int:

@@ -12,7 +12,7 @@ import click
 
 from oracle.cli.options import config_option, json_option, print_json
 from oracle.cli.wallet import write_secret_file
-from oracle.config import Settings
+from oracle.config import Settings, load_pool_settings
 
 
 @click.group()
@@ -79,4 +79,84 @@ def check(config: Path, *, as_json: bool) -> None:
     else:
         source_report.print_check(document)
     if not document["fills"]:
+        sys.exit(1)
+
+
+@entropy.command(epilog="Example: oracle entropy draw --blocks 256")
+@config_option
+@click.option(
+    "--blocks",
+    type=click.IntRange(min=1),
+    help="How many blocks of 32 bytes to add; default: as many as the pool lacks.",
+)
+@click.option(
+    "--allow-simulated",
+    is_flag=True,
+    help="Let a gateway's sources be simulators, as `oracle gateway --allow-simulated` does.",
+)
+@json_option
+def draw(config: Path, blocks: int | None, *, allow_simulated: bool, as_json: bool) -> None:
+    """
+    Draw entropy into the pool of a node or gateway that does not run, as that would: with the
+    same sources, tests, rates and quotas, and never more than `pool.fresh` blocks.
+
+    Exits with 1 when the sources deliver less; what they delivered is in the pool.
+    """
+    from oracle import log  # noqa: PLC0415 - not needed for --help
+    from oracle.cli import pool_acts  # noqa: PLC0415 - SQLAlchemy is slow to import
+
+    log.configure("info")
+    settings = load_pool_settings(config)
+    document = asyncio.run(pool_acts.draw(settings, blocks, allow_simulated=allow_simulated))
+    if as_json:
+        print_json(document)
+    else:
+        click.echo(pool_acts.drawn(document))
+    if not document["complete"]:
+        sys.exit(1)
+
+
+@entropy.command(epilog="Example: oracle entropy report --out entropy.html --source anu")
+@config_option
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    required=True,
+    help="The HTML file to write; one that is there is replaced.",
+)
+@click.option("--source", help="Its [sources.NAME] in the configuration; default: all.")
+@click.option(
+    "--bytes",
+    "n_bytes",
+    type=click.IntRange(4096, 1 << 20),
+    default=128 * 1024,
+    show_default=True,
+    help="The size of a source's sample.",
+)
+@click.option("--yes", is_flag=True, help="Draw without asking.")
+@json_option
+def report(
+    config: Path, out: Path, source: str | None, n_bytes: int, *, yes: bool, as_json: bool
+) -> None:
+    """
+    Draw a sample of every source, test it, and write one page that shows what it looks like.
+
+    The page asks for nothing on the network. The sample is destroyed: no random number is made of
+    what the page shows. The draws count against the quotas of the accounts, so you are asked
+    first. Exits with 1 when a source gave nothing or something looks wrong.
+    """
+    from oracle.cli import sample_report  # noqa: PLC0415 - SQLAlchemy is slow to import
+    from oracle.cli.acts import confirm  # noqa: PLC0415 - beside the others
+
+    settings = load_pool_settings(config)
+    sources = sample_report.chosen(settings, source)
+    costs = asyncio.run(sample_report.costs(settings, sources, n_bytes))
+    confirm(costs, yes=yes, refused="nothing was drawn")
+    document = asyncio.run(sample_report.report(settings, sources, n_bytes, out))
+    if as_json:
+        print_json(document)
+    else:
+        for line in sample_report.told(document):
+            click.echo(line)
+    if not document["passed"]:
         sys.exit(1)

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from oracle.config import Settings
     from oracle.entropy.limits import Quota
     from oracle.entropy.source import EntropySource
+    from oracle.source_settings import SourceSettings
 
 #: The start-up test's samples: what a node would draw first, and no more.
 CHECK_BYTES = STARTUP_SAMPLES
@@ -38,7 +39,7 @@ async def status(settings: Settings) -> dict[str, Any]:
     """
     Return what the store knows of the configured sources and the pool, as JSON values.
     """
-    records, counts = await _known(settings)
+    records, counts = await known_sources(settings)
     listed = [_described(name, settings, records.get(name)) for name in settings.sources]
     per_seed = sources_per_seed(settings)
     ready = {one["vendor"] for one in listed if one["ready"]}
@@ -56,7 +57,7 @@ async def check(settings: Settings) -> dict[str, Any]:
     Draw once from every source at the same time and return what came of it, as JSON values.
     """
     devnet = all(chain.devnet for chain in settings.chains.values())
-    known, _ = await _known(settings)
+    known, _ = await known_sources(settings)
     async with AsyncExitStack() as stack:
         sources = {
             # Simulated entropy is looked at too: what a node would make of it is said below.
@@ -121,7 +122,7 @@ async def _drawn(source: EntropySource, quota: Quota) -> dict[str, Any]:
     return found
 
 
-async def _known(settings: Settings) -> tuple[dict[str, SourceRecord], dict[str, int]]:
+async def known_sources(settings: Settings) -> tuple[dict[str, SourceRecord], dict[str, int]]:
     """
     Return what the store knows; nothing where there is none yet.
     """
@@ -149,6 +150,18 @@ async def _counted(
     """
     if not settings.database.exists():
         return record
+    return await count_draw(settings, name, found["bytes"] or 0, found["vendorBits"] or 0)
+
+
+async def count_draw(
+    settings: Settings, name: str, n_bytes: int, vendor_bits: int = 0
+) -> SourceRecord | None:
+    """
+    Count one call and its bytes against a source's account, where there is a store to count it
+    in; return what is known of the source then.
+    """
+    if not settings.database.exists():
+        return None
     quota = quota_of(settings.sources[name])
     began = int(quota.began(datetime.now(UTC)).timestamp() * 1000)
     database = await Database.open(settings.database, exclusive=False)
@@ -157,17 +170,30 @@ async def _counted(
             record = await store.get(tx, name) or SourceRecord(name=name)
             if record.period_began != began:
                 record = replace(record, period_began=began, used_requests=0, used_bits=0)
-            used = record.used_bits + 8 * (found["bytes"] or 0)
+            used = record.used_bits + 8 * n_bytes
             record = replace(
                 record,
                 used_requests=record.used_requests + 1,
                 # The vendor knows better what others drew from the same account.
-                used_bits=max(used, found["vendorBits"] or 0),
+                used_bits=max(used, vendor_bits),
             )
             await store.put(tx, record)
     finally:
         await database.close()
     return record
+
+
+def left(source: SourceSettings, record: SourceRecord | None) -> tuple[int | None, int | None]:
+    """
+    Return the requests and bits that are left of an account's quota; nothing where there is none.
+    """
+    quota, now = quota_of(source), datetime.now(UTC)
+    if record is None or record.period_began != int(quota.began(now).timestamp() * 1000):
+        record = SourceRecord(name="")
+    return (
+        None if quota.requests is None else max(0, quota.requests - record.used_requests),
+        None if quota.bits is None else max(0, quota.bits - record.used_bits),
+    )
 
 
 def _described(name: str, settings: Settings, record: SourceRecord | None) -> dict[str, Any]:
@@ -176,15 +202,10 @@ def _described(name: str, settings: Settings, record: SourceRecord | None) -> di
     record = record or SourceRecord(name=name)
     if record.period_began != int(quota.began(now).timestamp() * 1000):
         record = replace(record, used_requests=0, used_bits=0)
-    left = {
-        "requests": None
-        if quota.requests is None
-        else max(0, quota.requests - record.used_requests),
-        "bits": None if quota.bits is None else max(0, quota.bits - record.used_bits),
-    }
+    requests, bits = left(source, record)
     waits = record.until is not None and record.until / 1000 > now.timestamp()
     state = record.state
-    if 0 in left.values():
+    if 0 in (requests, bits):
         state, waits = SourceState.EXHAUSTED, True
     return {
         "name": name,
@@ -200,8 +221,8 @@ def _described(name: str, settings: Settings, record: SourceRecord | None) -> di
             "per": quota.per,
             "usedRequests": record.used_requests,
             "usedBits": record.used_bits,
-            "leftRequests": left["requests"],
-            "leftBits": left["bits"],
+            "leftRequests": requests,
+            "leftBits": bits,
             "resetsAt": quota.resets(now).isoformat(),
         },
         "deliveredAt": _stamp(record.delivered_at),

@@ -4,6 +4,7 @@ Every source that speaks HTTP, made for a server of a test.
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -19,6 +20,7 @@ from tests.vendors.qci import REFRESH_TOKEN
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
+    from pathlib import Path
 
     from oracle.entropy.source import EntropySource
 
@@ -59,3 +61,45 @@ def make(client: httpx.AsyncClient) -> Callable[..., Any]:
         return KINDS[kind](**(settings | given))
 
     return make
+
+
+CHAIN = """
+[chains.main]
+chain_id = 1
+endpoints = ["http://127.0.0.1:1"]
+coordinator = "0x5FbDB2315678afecb367f032d93F642f64180aa3"
+trusted = true
+
+[chains.main.wallet]
+key_file = "operator.key"
+
+[pool]
+key_file = "pool.key"
+"""
+
+
+@pytest.fixture(autouse=True)
+def no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    Let no variable of the developer's shell configure a test.
+    """
+    for name in os.environ:
+        if name.startswith("ORACLE_"):
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def configure(tmp_path: Path) -> Callable[[str], Path]:
+    """
+    Write a configuration with these sources.
+    """
+
+    def configure(sources: str) -> Path:
+        secret = tmp_path / "secret"
+        secret.touch(0o600)
+        secret.write_text(REFRESH_TOKEN + "\n")
+        path = tmp_path / "oracle.toml"
+        path.write_text(CHAIN + sources.replace("SECRET", str(secret)))
+        return path
+
+    return configure

@@ -31,44 +31,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.sources
 
-CHAIN = """
-[chains.main]
-chain_id = 1
-endpoints = ["http://127.0.0.1:1"]
-coordinator = "0x5FbDB2315678afecb367f032d93F642f64180aa3"
-trusted = true
-
-[chains.main.wallet]
-key_file = "operator.key"
-
-[pool]
-key_file = "pool.key"
-"""
 KEY = PoolKey(bytes(range(32)))
-
-
-@pytest.fixture(autouse=True)
-def no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in os.environ:
-        if name.startswith("ORACLE_"):
-            monkeypatch.delenv(name)
-
-
-@pytest.fixture
-def configure(tmp_path: Path) -> Callable[[str], Path]:
-    """
-    Write a configuration with these sources.
-    """
-
-    def configure(sources: str) -> Path:
-        secret = tmp_path / "secret"
-        secret.touch(0o600)
-        secret.write_text(qci.REFRESH_TOKEN + "\n")
-        path = tmp_path / "oracle.toml"
-        path.write_text(CHAIN + sources.replace("SECRET", str(secret)))
-        return path
-
-    return configure
 
 
 def everything(seen: Seen, service: Answer) -> Response:

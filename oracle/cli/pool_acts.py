@@ -1,0 +1,147 @@
+"""
+What a person does to a pool while its node or gateway does not run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+from oracle import log
+from oracle.cli.options import load_pool_key
+from oracle.cli.sources import compose_supplies
+from oracle.config import GatewaySettings
+from oracle.errors import ConfigError, DatabaseLockedError
+from oracle.steps.refill import refill
+from oracle.store.cursors import knows_a_chain
+from oracle.store.engine import Database
+from oracle.store.pool import Pool
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from oracle.config import Settings
+    from oracle.supply import Supplies
+
+# A source that needs a longer pause is not waited for.
+_PAUSE_MOST = 70.0
+
+
+@asynccontextmanager
+async def held_database(settings: Settings, running: str) -> AsyncIterator[Database]:
+    """
+    Yield the database of a pool, held so that no node or gateway starts on it meanwhile.
+
+    Raises `DatabaseLockedError` with what to do when one runs on it.
+    """
+    try:
+        database = await Database.open(settings.database, exclusive=True)
+    except DatabaseLockedError:
+        raise DatabaseLockedError(
+            f"a node or gateway runs on {settings.database}: {running}"
+        ) from None
+    try:
+        if isinstance(settings, GatewaySettings):
+            async with database.read() as connection:
+                if await knows_a_chain(connection):
+                    raise ConfigError(
+                        f"{settings.database} is a node's, and the configuration has no chains: "
+                        "name the node's configuration"
+                    )
+        yield database
+    finally:
+        await database.close()
+
+
+async def draw(settings: Settings, blocks: int | None, *, allow_simulated: bool) -> dict[str, Any]:
+    """
+    Fill a pool by so many blocks, or up to its target, and return what came of it as JSON values.
+    """
+    target = settings.pool.fresh
+    async with AsyncExitStack() as stack:
+        key, epoch = load_pool_key(settings.pool)
+        epoch.check_writable()
+        simulated = await _may_be_simulated(settings, stack, allow_simulated=allow_simulated)
+        supplies = compose_supplies(settings, key, stack, allow_simulated=simulated)
+        database = await stack.enter_async_context(
+            held_database(
+                settings, "it draws by itself, up to pool.fresh blocks; raise that instead"
+            )
+        )
+        pool = Pool(key, epoch)
+        if dropped := await pool.unlock(database):
+            log.get().warning("backup_detected", blocks_dropped=dropped)
+        before = await _fresh(database, pool)
+        if blocks is not None:
+            if before + blocks > target:
+                raise ConfigError(
+                    f"the pool holds {before} of {target} blocks: there is room for "
+                    f"{max(0, target - before)}; raise pool.fresh to keep more"
+                )
+            target = before + blocks
+        waiting = await _fill(database, pool, supplies, target)
+        await pool.wipe(database)
+        after = await _fresh(database, pool)
+    return {
+        "drawn": after - before,
+        "fresh": after,
+        "target": settings.pool.fresh,
+        "complete": after >= target,
+        "waiting": waiting,
+    }
+
+
+def drawn(document: dict[str, Any]) -> str:
+    """
+    Return what a person is told about a draw.
+    """
+    text = (
+        f"{document['drawn']} blocks were drawn: the pool holds {document['fresh']} of "
+        f"{document['target']}."
+    )
+    if document["complete"]:
+        return text
+    why = ", ".join(f"{name}: {word}" for name, word in document["waiting"].items())
+    return f"{text} The sources give no more now ({why}); see `oracle entropy status`."
+
+
+async def _fill(database: Database, pool: Pool, supplies: Supplies, target: int) -> dict[str, str]:
+    """
+    Refill to the target; return the sources that could not be waited for, and why.
+    """
+    while True:
+        done = await refill(database, pool, supplies, target)
+        if done.blocks:
+            continue
+        if not done.waiting or done.retry_in > _PAUSE_MOST:
+            return dict(done.waiting)
+        await asyncio.sleep(done.retry_in)
+
+
+async def _may_be_simulated(
+    settings: Settings, stack: AsyncExitStack, *, allow_simulated: bool
+) -> bool:
+    """
+    Return whether simulated entropy may come into this pool: a gateway's if its operator says so,
+    a node's where every chain is a proven devnet.
+    """
+    if isinstance(settings, GatewaySettings):
+        return allow_simulated
+    if allow_simulated:
+        raise ConfigError(
+            "--allow-simulated is for a gateway's pool: a node takes simulated entropy on devnets "
+            "alone"
+        )
+    if not all(chain.devnet for chain in settings.chains.values()):
+        return False
+    from oracle.cli.chains import configured_chains  # noqa: PLC0415 - web3 is slow to import
+
+    for chain in configured_chains(settings.chains, stack):
+        await chain.check()
+    return True
+
+
+async def _fresh(database: Database, pool: Pool) -> int:
+    async with database.read() as connection:
+        return await pool.fresh(connection)
