@@ -151,6 +151,7 @@ class PoolSettings(Section):
     key_file: Path | None = None  #: a file that holds the key, see `oracle entropy create-key`
     epoch_file: Path | None = None  #: default: the key file's name with .epoch behind it
     fresh: Annotated[int, Field(ge=256)] = 512  #: blocks kept ready beside the committed ones
+    max_age_hours: Annotated[float, Field(gt=0)] = 720  #: unbound blocks are destroyed after that
     sources_per_seed: Annotated[int, Field(ge=1)] | None = None  #: default: 2 if there are 2
 
 

@@ -82,7 +82,7 @@ class Runner:
     other one stops the node; `stop` ends it between two passes.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913
         self,
         database: Database,
         pool: Pool,
@@ -91,12 +91,14 @@ class Runner:
         *,
         fresh: int,
         poll_seconds: float,
+        max_age_hours: float | None = None,
     ) -> None:
         self.database = database
         self.pool = pool
         self.supplies = supplies
         self.links = links
         self._fresh = fresh
+        self._max_age_hours = max_age_hours
         self._poll_seconds = poll_seconds
         self._stop = asyncio.Event()
         self._refills = 0
@@ -152,7 +154,13 @@ class Runner:
         while not self._stop.is_set():
             pause = _REFILL_IDLE
             try:
-                done = await refill(self.database, self.pool, self.supplies, self._fresh)
+                done = await refill(
+                    self.database,
+                    self.pool,
+                    self.supplies,
+                    self._fresh,
+                    max_age_hours=self._max_age_hours,
+                )
                 backoff = _BACKOFF_FIRST
                 if done.blocks:
                     self._refills += 1

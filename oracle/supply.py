@@ -340,6 +340,13 @@ class Supply:
         """
         return [chunk.digest for chunk in (*self._stock, *self._held)]
 
+    def forget_older(self, before: int) -> None:
+        """
+        Destroy what was received before a time in milliseconds and is not mixed yet.
+        """
+        self._stock = deque(chunk for chunk in self._stock if chunk.received_at >= before)
+        self._held = [chunk for chunk in self._held if chunk.received_at >= before]
+
     async def condemn(self, database: Database, why: Failure) -> None:
         """
         Destroy what is not mixed yet and put the source into quarantine.
@@ -435,6 +442,13 @@ class Supplies:
         """
         for supply in self.all:
             await supply.restore(database)
+
+    def forget_older(self, before: int) -> None:
+        """
+        Destroy what was received before a time in milliseconds and is not mixed yet.
+        """
+        for supply in self.all:
+            supply.forget_older(before)
 
     def choose(self) -> list[Supply]:
         """

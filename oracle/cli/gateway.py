@@ -150,12 +150,13 @@ async def _serve_pool(
                 log.get().warning(
                     "no_clients", advice="nobody can draw: create a key with `gateway key create`"
                 )
-        target = settings.pool.fresh
+        target, max_age = settings.pool.fresh, settings.pool.max_age_hours
+        filling = partial(refill, database, pool, supplies, target, max_age_hours=max_age)
         desk = PoolDesk(database, pool, target_blocks=target, simulated=allow_simulated)
         await _supervise(
             serve(create_app(desk), host, port, tls),
             desk.run(),
-            keep_filled(partial(refill, database, pool, supplies, target), desk.taken),
+            keep_filled(filling, desk.taken),
         )
 
 

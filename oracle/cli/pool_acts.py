@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from oracle import log
@@ -19,10 +20,10 @@ from oracle.store.engine import Database
 from oracle.store.pool import Pool
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
     from oracle.config import Settings
-    from oracle.supply import Supplies
+    from oracle.steps.refill import Refilled
 
 # A source that needs a longer pause is not waited for.
 _PAUSE_MOST = 70.0
@@ -80,7 +81,9 @@ async def draw(settings: Settings, blocks: int | None, *, allow_simulated: bool)
                     f"{max(0, target - before)}; raise pool.fresh to keep more"
                 )
             target = before + blocks
-        waiting = await _fill(database, pool, supplies, target)
+        max_age = settings.pool.max_age_hours
+        fill = partial(refill, database, pool, supplies, target, max_age_hours=max_age)
+        waiting = await _fill(fill)
         await pool.wipe(database)
         after = await _fresh(database, pool)
     return {
@@ -106,12 +109,12 @@ def drawn(document: dict[str, Any]) -> str:
     return f"{text} The sources give no more now ({why}); see `oracle entropy status`."
 
 
-async def _fill(database: Database, pool: Pool, supplies: Supplies, target: int) -> dict[str, str]:
+async def _fill(fill: Callable[[], Awaitable[Refilled]]) -> dict[str, str]:
     """
     Refill to the target; return the sources that could not be waited for, and why.
     """
     while True:
-        done = await refill(database, pool, supplies, target)
+        done = await fill()
         if done.blocks:
             continue
         if not done.waiting or done.retry_in > _PAUSE_MOST:

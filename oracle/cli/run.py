@@ -89,6 +89,7 @@ async def compose(settings: Settings, stack: AsyncExitStack) -> Runner:
         chains,
         fresh=settings.pool.fresh,
         poll_seconds=settings.poll_seconds,
+        max_age_hours=settings.pool.max_age_hours,
     )
 
 

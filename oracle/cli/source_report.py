@@ -129,7 +129,7 @@ async def known_sources(settings: Settings) -> tuple[dict[str, SourceRecord], di
     try:
         database = await Database.open(settings.database, exclusive=False)
     except ConfigError:
-        return {}, {"fresh": 0, "bound": 0, "destroyed": 0}
+        return {}, {"fresh": 0, "bound": 0, "destroyed": 0, "unused": 0}
     try:
         async with database.read() as connection:
             records = {
@@ -281,7 +281,7 @@ def print_status(document: dict[str, Any]) -> None:
     pool = document["pool"]
     _console().print(
         f"pool: {pool['fresh']} of {pool['target']} blocks fresh, {pool['bound']} bound,"
-        f" {pool['destroyed']} destroyed"
+        f" {pool['destroyed']} destroyed ({pool['unused']} of them unused)"
     )
     _advise(document)
 

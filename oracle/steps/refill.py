@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 from oracle import log
 from oracle.entropy.mixing import mix_seed
 from oracle.faults import fault_point
+from oracle.store.aging import destroy_older
+from oracle.store.engine import now
 from oracle.store.pool import SeedBlock, SeedInput
 
 if TYPE_CHECKING:
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
     from oracle.store.engine import Database
     from oracle.store.pool import Pool
     from oracle.supply import Chunk, Supplies
+
+_HOUR = 3_600_000  # milliseconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,14 +38,27 @@ class Refilled:
     retry_in: float = 0.0
 
 
-async def refill(database: Database, pool: Pool, supplies: Supplies, target: int) -> Refilled:
+async def refill(
+    database: Database,
+    pool: Pool,
+    supplies: Supplies,
+    target: int,
+    *,
+    max_age_hours: float | None = None,
+) -> Refilled:
     """
-    Draw once if the pool is below its target.
+    Destroy what waited too long in the pool, then draw once if it is below its target.
 
     Guarantees: how many and which sources are mixed is decided, and written down, before any of
     them is drawn from; every block mixes its own bytes of each of them with the operating
-    system's, and no byte is used twice; with fewer sources than decided no block is made.
+    system's, and no byte is used twice; with fewer sources than decided no block is made; the
+    unbound blocks are never more than the target.
     """
+    if max_age_hours is not None:
+        before = now() - round(max_age_hours * _HOUR)
+        supplies.forget_older(before)
+        if expired := await destroy_older(database, pool, before):
+            log.get().info("blocks_expired", blocks=expired, max_age_hours=max_age_hours)
     async with database.read() as connection:
         missing = target - await pool.fresh(connection)
     if missing <= 0:

@@ -209,15 +209,17 @@ def _input(row: Mapping[Any, Any]) -> dict[str, Any]:
 
 async def pool_counts(connection: AsyncConnection) -> dict[str, int]:
     """
-    Count the pool's blocks: fresh, bound to a purpose and still here, and destroyed.
+    Count the pool's blocks: fresh, bound to a purpose and still here, destroyed, and those of the
+    destroyed that never had a purpose: too old, or of a restored backup.
     """
     alive, bound = blocks.c.ciphertext.is_not(None), blocks.c.purpose.is_not(None)
     rows = await connection.execute(
         select(alive.label("alive"), bound.label("bound"), func.count()).group_by(alive, bound)
     )
-    counts = {"fresh": 0, "bound": 0, "destroyed": 0}
+    counts = {"fresh": 0, "bound": 0, "destroyed": 0, "unused": 0}
     for is_alive, is_bound, count in rows:
         counts["destroyed" if not is_alive else "bound" if is_bound else "fresh"] += count
+        counts["unused"] += 0 if is_alive or is_bound else count
     return counts
 
 

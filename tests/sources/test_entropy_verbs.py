@@ -184,7 +184,13 @@ async def test_status_says_what_is_left_and_when_it_begins_anew(
     assert quota["resetsAt"][8:10] == "01"
     assert found["outshift"]["quota"]["leftBits"] == 100_000
     assert found["anu"]["state"] == "ready"
-    assert document["pool"] == {"fresh": 300, "bound": 0, "destroyed": 0, "target": 512}
+    assert document["pool"] == {
+        "fresh": 300,
+        "bound": 0,
+        "destroyed": 0,
+        "unused": 0,
+        "target": 512,
+    }
     assert "best of 2 vendors" in document["trust"]
     # Two of the node, and the one of the check between them.
     anu_after = after["sources"][0]["quota"]

@@ -141,7 +141,7 @@ def test_depth_is_twelve_blocks_and_none_on_a_devnet(load: Load) -> None:
             "[pool]\nzzz = 1",
             (
                 "pool.zzz is no setting: known are epoch_file, fresh, key, key_file, "
-                "sources_per_seed"
+                "max_age_hours, sources_per_seed"
             ),
         ),
         ("chain_id = 1\n", "", "chains.main.chain_id is missing"),
