@@ -160,3 +160,34 @@ def report(
             click.echo(line)
     if not document["passed"]:
         sys.exit(1)
+
+
+@entropy.command(
+    "rotate-key", epilog="Example: oracle entropy rotate-key --backup backups/oracle.db"
+)
+@config_option
+@click.option(
+    "--backup",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="A new file for a backup of the database, made when the new key is in place.",
+)
+@click.option("--yes", is_flag=True, help="Do it without asking.")
+@json_option
+def rotate_key(config: Path, backup: Path | None, *, yes: bool, as_json: bool) -> None:
+    """
+    Replace the key of a pool whose node or gateway does not run, and destroy the old one.
+
+    All that lives is sealed under the new key. What earlier backups hold can then be opened by
+    nobody, so they are of no use, neither to a thief nor to you. Interrupted, run it again: it
+    finishes.
+    """
+    from oracle.cli import pool_acts  # noqa: PLC0415 - SQLAlchemy is slow to import
+    from oracle.cli.acts import confirm  # noqa: PLC0415 - beside the others
+
+    settings = load_pool_settings(config)
+    confirm(pool_acts.rotation(settings, backup), yes=yes, refused="nothing was changed")
+    document = asyncio.run(pool_acts.rotate(settings, backup))
+    if as_json:
+        print_json(document)
+    else:
+        click.echo(pool_acts.rotated(document))

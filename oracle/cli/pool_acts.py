@@ -12,15 +12,18 @@ from typing import TYPE_CHECKING, Any
 from oracle import log
 from oracle.cli.options import load_pool_key
 from oracle.cli.sources import compose_supplies
-from oracle.config import GatewaySettings
+from oracle.config import GatewaySettings, variable_of
 from oracle.errors import ConfigError, DatabaseLockedError
 from oracle.steps.refill import refill
+from oracle.store.backup import back_up, check_free
 from oracle.store.cursors import knows_a_chain
 from oracle.store.engine import Database
 from oracle.store.pool import Pool
+from oracle.store.rotation import rotate as rotate_key
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
+    from pathlib import Path
 
     from oracle.config import Settings
     from oracle.steps.refill import Refilled
@@ -107,6 +110,67 @@ def drawn(document: dict[str, Any]) -> str:
         return text
     why = ", ".join(f"{name}: {word}" for name, word in document["waiting"].items())
     return f"{text} The sources give no more now ({why}); see `oracle entropy status`."
+
+
+def rotation(settings: Settings, backup: Path | None) -> list[tuple[str, str]]:
+    """
+    Say what a rotation of the pool key will do.
+
+    Raises `ConfigError` when it could not.
+    """
+    if settings.pool.key is not None or settings.pool.key_file is None:
+        raise ConfigError(
+            "the pool key is in a variable, which no verb can replace: put it into a file, name "
+            f"that with pool.key_file, unset {variable_of('pool', 'key')}, and rotate then"
+        )
+    if backup is not None:
+        check_free(backup)
+    return [
+        ("database", f"{settings.database}: everything in it is sealed under a new key"),
+        ("key", f"{settings.pool.key_file}: replaced by the new one, the old one destroyed"),
+        ("backups", "those made until now can never be opened again"),
+        ("new backup", "none: make one at once" if backup is None else str(backup)),
+    ]
+
+
+async def rotate(settings: Settings, backup: Path | None) -> dict[str, Any]:
+    """
+    Replace the pool key, and return what came of it as JSON values.
+    """
+    key_file = settings.pool.key_file
+    assert key_file is not None, "checked by `rotation`"
+    _, epoch = load_pool_key(settings.pool)
+    epoch.check_writable()
+    if not settings.database.exists():
+        raise ConfigError(f"there is no database at {settings.database}: nothing to rotate")
+    async with held_database(settings, "stop it first, it works with the old key") as database:
+        done = await rotate_key(database, key_file, epoch)
+    if backup is not None:
+        await asyncio.to_thread(back_up, settings.database, backup)
+    return {
+        "records": done.records,
+        "resumed": done.resumed,
+        "database": str(settings.database),
+        "backup": None if backup is None else str(backup),
+    }
+
+
+def rotated(document: dict[str, Any]) -> str:
+    """
+    Return what a person is told about a rotation.
+    """
+    text = (
+        "The interrupted rotation is finished"
+        if document["resumed"]
+        else f"{document['records']} records are sealed under a new key"
+    )
+    text += ", and the old key is destroyed. Delete every earlier backup: none can be opened."
+    if document["backup"]:
+        return f"{text}\nThe new backup is {document['backup']}."
+    return (
+        f"{text}\nThere is no backup now. Before you start the node or gateway, copy "
+        f"{document['database']}, which is whole in that one file until then."
+    )
 
 
 async def _fill(fill: Callable[[], Awaitable[Refilled]]) -> dict[str, str]:

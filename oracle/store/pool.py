@@ -15,6 +15,7 @@ from oracle.faults import fault_point
 from oracle.request import State
 from oracle.store.cursors import get_setting, put_setting
 from oracle.store.engine import now
+from oracle.store.lineage import KEY_CHECK, inherit_digests, wrong_key
 from oracle.store.schema import block_inputs, blocks, requests, reveals
 from oracle.store.seal import EpochFile, PoolKey, Sealed
 
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from oracle.store.engine import Database
 
 SEED_BYTES = 32
-_KEY_CHECK = "pool_key_check"
 _EPOCH = "pool_epoch"
 # A request in one of these needs its seed no more once its window has passed.
 _CLOSED = {State.DONE, State.CANCELLED, State.EXPIRED, State.FAILED}
@@ -75,7 +75,10 @@ def block_context(block_id: bytes, sources: str, received_at: int) -> bytes:
     )
 
 
-def _reveal_context(chain_id: int, contract: str, index: int) -> bytes:
+def reveal_context(chain_id: int, contract: str, index: int) -> bytes:
+    """
+    Return what a revealed seed's ciphertext is bound to.
+    """
     return b"reveal|" + native_purpose(chain_id, contract, index).encode()
 
 
@@ -119,14 +122,12 @@ class Pool:
         Raises `PoolKeyError` when the database was written with another key.
         """
         async with database.write() as tx:
-            check = await get_setting(tx, _KEY_CHECK)
+            check = await get_setting(tx, KEY_CHECK)
             if check is None:
-                await put_setting(tx, _KEY_CHECK, self.key.check_value())
+                await put_setting(tx, KEY_CHECK, self.key.check_value())
             elif check != self.key.check_value():
-                raise PoolKeyError(
-                    "the pool key is not the one that this database was written with: give that "
-                    "one back"
-                )
+                raise await wrong_key(tx, self.key, self._epoch)
+            await inherit_digests(tx, self.key)
             stored = int(await get_setting(tx, _EPOCH) or 0)
             reached = self._epoch.read()
             if reached is None and stored:
@@ -305,7 +306,7 @@ class Pool:
             )
         )
         for row in rows:
-            context = _reveal_context(chain_id, contract, row.seed_index)
+            context = reveal_context(chain_id, contract, row.seed_index)
             found[row.seed_index] = self.key.open(Sealed(row.nonce, row.ciphertext), context)
         return found
 
@@ -336,7 +337,7 @@ class Pool:
         for index in leaving:
             if index not in seeds:
                 raise SeedGoneError(f"the seed of index {index} is not in this pool, or no longer")
-            sealed = self.key.seal(seeds[index], _reveal_context(chain_id, contract, index))
+            sealed = self.key.seal(seeds[index], reveal_context(chain_id, contract, index))
             rows.append(
                 {
                     "chain_id": chain_id,

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 KEY_BYTES = 32
 NONCE_BYTES = 12
+_DIGEST_KEY_CONTEXT = b"digest-key"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,8 @@ class PoolKey:
         if len(key) != KEY_BYTES:
             raise PoolKeyError(f"a pool key has {KEY_BYTES} bytes, not {len(key)}")
         self._cipher = AESGCM(key)
-        self._digest_key = hmac.digest(key, b"quantum-oracle/pool/digest/v1", "sha256")
+        self._own_digest_key = hmac.digest(key, b"quantum-oracle/pool/digest/v1", "sha256")
+        self._digest_key = self._own_digest_key
 
     @classmethod
     def from_text(cls, text: str) -> PoolKey:
@@ -99,7 +101,21 @@ class PoolKey:
         """
         Return what the database keeps to recognize its key.
         """
-        return hashlib.sha256(self.digest(b"check")).hexdigest()[:32]
+        own = hmac.digest(self._own_digest_key, b"check", "sha256")
+        return hashlib.sha256(own).hexdigest()[:32]
+
+    def bequeath(self, successor: PoolKey) -> Sealed:
+        """
+        Seal the key of the digests for the pool key that follows this one, so that repeats are
+        recognized through a rotation. It tells nothing of this key.
+        """
+        return successor.seal(self._digest_key, _DIGEST_KEY_CONTEXT)
+
+    def inherit(self, sealed: Sealed) -> None:
+        """
+        Take over the key of the digests from the pool key before this one.
+        """
+        self._digest_key = self.open(sealed, _DIGEST_KEY_CONTEXT)
 
 
 class EpochFile:
@@ -142,14 +158,48 @@ class EpochFile:
         """
         Set the counter durably: the file is replaced as a whole, or not at all.
         """
-        draft = self._path.with_name(self._path.name + ".new")
-        with draft.open("w", encoding="ascii") as file:
-            file.write(f"{value}\n")
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(self._path)
-        folder = os.open(self._path.parent, os.O_RDONLY)
+        _replace(self._path, f"{value}\n")
+
+    def retired(self) -> list[str]:
+        """
+        Return the check values of the pool keys that were replaced.
+        """
         try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+            return self._retired_path.read_text(encoding="ascii").split()
+        except FileNotFoundError:
+            return []
+        except (OSError, ValueError):
+            raise PoolKeyError(f"{self._retired_path} cannot be read") from None
+
+    def retire(self, check_value: str) -> None:
+        """
+        Note durably that a key is about to be replaced; it tells nothing of the key.
+        """
+        known = self.retired()
+        if check_value not in known:
+            _replace(self._retired_path, "".join(f"{one}\n" for one in [*known, check_value]))
+
+    @property
+    def _retired_path(self) -> Path:
+        return self._path.with_name(self._path.name + ".retired")
+
+
+def sync_folder(folder: Path) -> None:
+    """
+    Make what was created, renamed or removed in a folder durable.
+    """
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _replace(path: Path, text: str) -> None:
+    draft = path.with_name(path.name + ".new")
+    with draft.open("w", encoding="ascii") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(path)
+    sync_folder(path.parent)

@@ -275,3 +275,46 @@ async def test_draw_keeps_what_came_and_says_what_is_missing(
     assert code == 1
     assert (document["drawn"], document["waiting"]) == (256, {"own": "quota"})
     assert not document["complete"]
+
+
+async def test_rotate_key_replaces_the_key_and_takes_or_demands_a_backup(
+    capsys: pytest.CaptureFixture[str],
+    configure: Callable[[str], Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    key_file, copy = tmp_path / "pool.key", tmp_path / "copy.db"
+    key_file.touch(0o600)
+    key_file.write_text(KEY)
+
+    async def run(*arguments: str) -> tuple[int, Any, str]:
+        return await verb(capsys, "entropy", *arguments, "--config", path)
+
+    async with serving(Giver()) as server:
+        path = str(configure(own(server.url)))
+        code, _, text = await run("rotate-key", "--yes")
+        assert (code, "nothing to rotate" in text) == (2, True)
+        await run("draw", "--blocks", "20")
+        code, _, text = await run("rotate-key")
+        assert (code, "nobody is here to be asked" in text) == (2, True)
+        database = await Database.open(tmp_path / "oracle.db", exclusive=True)
+        code, _, text = await run("rotate-key", "--yes")
+        await database.close()
+        assert (code, "stop it first, it works with the old key" in text) == (2, True)
+        assert key_file.read_text() == KEY
+        code, document, text = await run("rotate-key", "--yes", "--backup", str(copy), "--json")
+        assert code == 0
+        assert (document["records"], document["backup"]) == (20, str(copy))
+        assert key_file.read_text().strip() not in KEY + text
+        code, _, text = await run("rotate-key", "--yes", "--backup", str(copy))
+        assert (code, "is not overwritten" in text) == (2, True)
+        code, _, text = await run("rotate-key", "--yes")
+        assert "Before you start the node or gateway, copy" in text
+        # What a backup of the key before held cannot be opened any more, and that is said.
+        copy.replace(tmp_path / "oracle.db")
+        code, _, text = await run("draw")
+        assert code == 2
+        assert "earlier pool key, which a rotation destroyed: it is an older backup" in text
+        monkeypatch.setenv("ORACLE_POOL__KEY", KEY)
+        code, _, text = await run("rotate-key", "--yes")
+        assert (code, "which no verb can replace" in text) == (2, True)

@@ -1,0 +1,40 @@
+"""
+A copy of a database in one file.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+from oracle.errors import ConfigError
+from oracle.store.seal import sync_folder
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def check_free(out: Path) -> None:
+    """
+    Raise `ConfigError` when a backup could not be written to a file.
+    """
+    if out.exists():
+        raise ConfigError(f"{out} exists and is not overwritten: choose another file")
+    if not (out.parent.is_dir() and os.access(out.parent, os.W_OK)):
+        raise ConfigError(f"the folder {out.parent} does not exist or cannot be written")
+
+
+def back_up(path: Path, out: Path) -> None:
+    """
+    Copy a database to a new file that only its owner can read, durably.
+    """
+    os.close(os.open(out, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+    with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(out)) as copy:
+        source.backup(copy)
+        # One file, whole by itself.
+        copy.execute("PRAGMA journal_mode = DELETE").close()
+    with out.open("rb") as file:
+        os.fsync(file.fileno())
+    sync_folder(out.parent)
