@@ -19,7 +19,12 @@ from oracle.request import State
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
+    from oracle.explain import Reason
     from oracle.request import TrackedRequest
+
+    Explained = tuple[TrackedRequest, Reason]
 
 
 @click.group()
@@ -36,7 +41,7 @@ def requests() -> None:
 @json_option
 def list_(config: Path, state: str | None, limit: int, *, as_json: bool) -> None:
     """
-    List requests, the newest first, and count them by state.
+    List requests, the newest first, each with why it is where it is; count them by state.
     """
     found, counts = asyncio.run(
         _list(Settings.load(config), State(state) if state else None, limit)
@@ -45,7 +50,7 @@ def list_(config: Path, state: str | None, limit: int, *, as_json: bool) -> None
         print_json(
             {
                 "counts": {str(name): count for name, count in counts.items()},
-                "requests": [_document(tracked) for tracked in found],
+                "requests": [_document(tracked, why) for tracked, why in found],
             }
         )
         return
@@ -58,7 +63,7 @@ def list_(config: Path, state: str | None, limit: int, *, as_json: bool) -> None
     table = Table(title=", ".join(f"{count} {name}" for name, count in counts.items()))
     for heading in ("index", "request", "requester", "block", "state", "reason"):
         table.add_column(heading, overflow="fold")
-    for tracked in found:
+    for tracked, why in found:
         made = tracked.request
         table.add_row(
             str(made.seed_index),
@@ -66,7 +71,7 @@ def list_(config: Path, state: str | None, limit: int, *, as_json: bool) -> None
             made.requester,
             str(made.block_number),
             str(tracked.state),
-            tracked.reason or "",
+            why.code,
         )
     # Where nobody looks, nothing is folded.
     Console(width=None if sys.stdout.isatty() else 160).print(table)
@@ -78,7 +83,10 @@ def list_(config: Path, state: str | None, limit: int, *, as_json: bool) -> None
 @json_option
 def show(request_id: str, config: Path, *, as_json: bool) -> None:
     """
-    Show one request and everything that happened to it; the first digits of its id are enough.
+    Show one request, why it is where it is, and everything that happened to it.
+
+    The first digits of its id are enough. A request that ended unfulfilled says what its requester
+    can do.
     """
     digits = request_id.removeprefix("0x").rstrip("….")
     # A digit alone is half a byte: it says little more.
@@ -91,8 +99,8 @@ def show(request_id: str, config: Path, *, as_json: bool) -> None:
         raise ConfigError(
             f"{request_id!r} is no request id: give 0x and its first hexadecimal digits"
         )
-    tracked, history, entropy = asyncio.run(_show(Settings.load(config), prefix))
-    document = _document(tracked)
+    (tracked, why), history, entropy = asyncio.run(_show(Settings.load(config), prefix))
+    document = _document(tracked, why)
     document["entropy"] = entropy and _dated(entropy)
     document["history"] = [
         {
@@ -118,24 +126,23 @@ def show(request_id: str, config: Path, *, as_json: bool) -> None:
 
 async def _list(
     settings: Settings, state: State | None, limit: int
-) -> tuple[list[TrackedRequest], dict[State, int]]:
+) -> tuple[list[Explained], dict[State, int]]:
     from oracle.store import requests as store  # noqa: PLC0415 - SQLAlchemy is slow to import
     from oracle.store.engine import Database  # noqa: PLC0415
 
     database = await Database.open(settings.database, exclusive=False)
     try:
         async with database.read() as connection:
+            found = await store.newest(connection, state=state, limit=limit)
             return (
-                await store.newest(connection, state=state, limit=limit),
+                [(one, await _explained(connection, settings, one)) for one in found],
                 await store.count_by_state(connection),
             )
     finally:
         await database.close()
 
 
-async def _show(
-    settings: Settings, prefix: bytes
-) -> tuple[TrackedRequest, Any, dict[str, Any] | None]:
+async def _show(settings: Settings, prefix: bytes) -> tuple[Explained, Any, dict[str, Any] | None]:
     from oracle.store import requests as store  # noqa: PLC0415 - SQLAlchemy is slow to import
     from oracle.store import sources  # noqa: PLC0415
     from oracle.store.engine import Database  # noqa: PLC0415
@@ -155,7 +162,7 @@ async def _show(
                 )
             made = found[0].request
             return (
-                found[0],
+                (found[0], await _explained(connection, settings, found[0])),
                 await store.history(connection, made.key),
                 await sources.provenance(
                     connection, made.key.chain_id, made.key.contract, made.seed_index
@@ -163,6 +170,38 @@ async def _show(
             )
     finally:
         await database.close()
+
+
+async def _explained(
+    connection: AsyncConnection, settings: Settings, tracked: TrackedRequest
+) -> Reason:
+    from oracle.explain import Known, explain  # noqa: PLC0415 - SQLAlchemy is slow to import
+    from oracle.protocols.coordinator import BATCH  # noqa: PLC0415
+    from oracle.store import batches, transactions  # noqa: PLC0415
+    from oracle.store.cursors import get_cursor  # noqa: PLC0415
+
+    request = tracked.request
+    place = (request.key.chain_id, request.key.contract)
+    chain = next(
+        (one for one in settings.chains.values() if (one.chain_id, one.coordinator) == place),
+        None,
+    )
+    cursor = await get_cursor(connection, *place)
+    slot, attempts = None, []
+    if tracked.transaction_id is not None:
+        slot = await transactions.get_slot(connection, tracked.transaction_id)
+        attempts = await transactions.attempts_of(connection, slot.id)
+    return explain(
+        Known(
+            tracked=tracked,
+            depth=None if chain is None else chain.depth,
+            devnet=chain is not None and chain.devnet,
+            scanned=None if cursor is None else cursor.number,
+            slot=slot,
+            attempts=attempts,
+            batch=await batches.state_at(connection, *place, request.seed_index // BATCH * BATCH),
+        )
+    )
 
 
 def _stamp(milliseconds: int) -> str:
@@ -196,13 +235,14 @@ def _entropy_lines(entropy: dict[str, Any] | None) -> list[str]:
     return lines
 
 
-def _document(tracked: TrackedRequest) -> dict[str, Any]:
+def _document(tracked: TrackedRequest, why: Reason) -> dict[str, Any]:
     made = tracked.request
     outcome = tracked.outcome
     return {
         "requestId": "0x" + made.key.request_id.hex(),
         "state": str(tracked.state),
-        "reason": tracked.reason,
+        "reason": why.code,
+        "explanation": why.sentence,
         "chainId": made.key.chain_id,
         "coordinator": made.key.contract,
         "index": made.seed_index,

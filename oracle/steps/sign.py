@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from oracle.chain.fees import Fees
     from oracle.chain.reader import ChainReader
     from oracle.evm import Block
+    from oracle.request import TrackedRequest
     from oracle.service import Service
 
 # A leaf that is skipped costs some 700 gas, a transaction of its own more than 30,000.
@@ -59,19 +60,28 @@ async def sign(service: Service, head: Block) -> int:
         in_flight = await transactions.slots_in(
             connection, service.chain_id, service.contract, [SlotState.SIGNED, SlotState.SENT]
         )
-    if not drawn or len(in_flight) >= MAX_IN_FLIGHT:
+    if not drawn:
+        return moved
+    if len(in_flight) >= MAX_IN_FLIGHT:
+        await _say_why(service, drawn, "wallet_busy")
         return moved
     fees = service.lane.fees.quote(head.base_fee)
     if fees is None:
         log.get().warning(
             "fee_cap_reached", base_fee=head.base_fee, max_fee=service.lane.fees.max_fee
         )
+        await _say_why(service, drawn, "fee_cap_reached")
         return moved
     shown = await _shown_by_another(service, [tracked.request for tracked in drawn])
+    seen = set(shown)
+    kept_back = [tracked for tracked in drawn if tracked.request not in seen]
+    await _say_why(service, kept_back, "waiting_second_endpoint")
     runs = plan_runs(shown, min(TRANSACTION_GAS_CAP, head.gas_limit // 2))
     runs = runs[: MAX_IN_FLIGHT - len(in_flight)]
-    wanted = {request for run in runs for request in run}
-    if wanted != await _shown_by(service, service.reader, wanted):
+    signed = {request for run in runs for request in run}
+    beyond = [tracked for tracked in drawn if tracked.request in seen - signed]
+    await _say_why(service, beyond, "wallet_busy")
+    if signed != await _shown_by(service, service.reader, signed):
         raise InconsistentChainError("a request's block was replaced: it is read again")
     for run in runs:
         async with service.database.write() as tx:
@@ -79,6 +89,17 @@ async def sign(service: Service, head: Block) -> int:
         fault_point("signed")
         log.get().info("run_signed", first=run[0].seed_index, requests=len(run), slot=slot_id)
     return moved + sum(map(len, runs))
+
+
+async def _say_why(service: Service, waiting: Sequence[TrackedRequest], reason: str) -> None:
+    """
+    Note on requests why they are not signed; nothing is written where that is no news.
+    """
+    news = [tracked for tracked in waiting if tracked.reason != reason]
+    if news:
+        async with service.database.write() as tx:
+            for tracked in news:
+                await requests.note(tx, tracked, reason)
 
 
 async def _let_go(service: Service, head: Block) -> int:

@@ -102,6 +102,18 @@ async def ours_among(
     return set(rows)
 
 
+async def state_at(
+    connection: AsyncConnection, chain_id: int, contract: str, first_index: int
+) -> BatchState | None:
+    """
+    Return the state of the batch that begins at an index, without its leaves.
+    """
+    state = await connection.scalar(
+        select(batches.c.state).where(*_is(chain_id, contract, first_index))
+    )
+    return None if state is None else BatchState(state)
+
+
 async def in_states(
     connection: AsyncConnection, chain_id: int, contract: str, states: Iterable[BatchState]
 ) -> list[Batch]:

@@ -180,6 +180,18 @@ async def advance_all(
     await _record(tx, keys, before, after, reason)
 
 
+async def note(tx: AsyncConnection, tracked: TrackedRequest, reason: str | None) -> None:
+    """
+    Say on a request why it waits in its state. That is no transition: its history does not grow.
+    """
+    if tracked.reason != reason:
+        await tx.execute(
+            update(requests)
+            .where(_is(tracked.request.key), requests.c.state == tracked.state)
+            .values(reason=reason, updated_at=now())
+        )
+
+
 async def fulfilled(tx: AsyncConnection, tracked: TrackedRequest, outcome: Outcome) -> None:
     """
     Record what the chain says about a fulfillment.

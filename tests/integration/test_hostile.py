@@ -146,6 +146,7 @@ async def test_a_request_that_the_fee_cap_held_up_too_long_reveals_nothing(
     await bench.mine()
     await bench.walk()
     assert await bench.state(request) is State.DRAWN
+    assert (await bench.tracked(request)).reason == "fee_cap_reached"
     await bench.mine(60)
     await _settle(bench)
     assert await bench.state(request) is State.EXPIRED

@@ -78,6 +78,7 @@ async def test_no_seed_is_signed_before_a_second_endpoint_shows_the_request(
     assert await bench.state(request) is State.DRAWN
     [told, *_] = [event for event in events if event["event"] == "requests_unconfirmed"]
     assert told["requests"] == 1
+    assert (await bench.tracked(request)).reason == "waiting_second_endpoint"
     setattr(witness, fault, 0)
     await bench.walk()
     assert await bench.state(request) is State.SENT

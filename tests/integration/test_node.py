@@ -68,10 +68,15 @@ async def test_what_a_seed_was_mixed_from_is_shown_after_it_is_gone(
     bench: Bench, tmp_path: Path
 ) -> None:
     request = await bench.roll()
-    await _fulfill(bench)
     arguments = ["show", request.key.request_id.hex(), "--config", str(tmp_path / "oracle.toml")]
     show = partial(CliRunner().invoke, cli_requests, env={})
+    await bench.walk()
+    shown = json.loads((await asyncio.to_thread(show, [*arguments, "--json"])).stdout)
+    assert (shown["state"], shown["reason"]) == ("sent", "in_mempool")
+    assert "waits for a block" in shown["explanation"]
+    await _fulfill(bench)
     result = await asyncio.to_thread(show, [*arguments, "--json"])
+    assert json.loads(result.stdout)["reason"] == "fulfilled"
     entropy = json.loads(result.stdout)["entropy"]
     assert (entropy["sources"], entropy["simulated"]) == (["anu"], True)
     [one] = entropy["inputs"]
