@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from oracle import faults
+from oracle.cli import claims
 from oracle.config import checked_endpoint, read_secret_file, secret, variable_of
-from oracle.errors import ConfigError, RevertedError
-from oracle.evm import TRANSACTION_GAS_CAP
+from oracle.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,7 +39,7 @@ class ConfiguredChain:
         """
         from oracle.chain.reader import Web3Reader  # noqa: PLC0415 - web3 is slow to import
 
-        urls = _endpoints(name, settings)
+        urls = checked_endpoints(name, settings)
         self.name = name
         self.settings = settings
         self.signer = configured_signer(name, settings)
@@ -57,9 +57,20 @@ class ConfiguredChain:
         Raises `ConfigError` for what a person has to correct, `EndpointError` when an endpoint
         does not answer.
         """
+        from oracle.chain.probe import probe_block_hash  # noqa: PLC0415 - web3 is slow to import
+
+        name, settings, first = self.name, self.settings, self._readers[0]
         for reader in self._readers:
-            await self._check_endpoint(reader)
-        await self._check_contract(self._readers[0])
+            await claims.check_chain_id(name, settings, reader)
+            await claims.check_devnet(name, settings, reader)
+        if settings.devnet:
+            faults.arm()
+        await claims.check_code(name, settings, first)
+        terms = await claims.read_terms(name, settings, first)
+        claims.check_gas(settings, terms, await first.block())
+        claims.check_operator(settings, terms, self.signer.address)
+        claims.check_depth(name, settings, terms)
+        await probe_block_hash(first)
 
     async def connect(self, database: Database, pool: Pool) -> Service:
         """
@@ -71,67 +82,6 @@ class ConfiguredChain:
             await self.check()
             self.service = await self._build(database, pool)
         return self.service
-
-    async def _check_endpoint(self, reader: Web3Reader) -> None:
-        name, settings = self.name, self.settings
-        actual = await reader.chain_id()
-        if actual != settings.chain_id:
-            raise ConfigError(
-                f"chains.{name}.chain_id is {settings.chain_id}, but {reader.name} serves chain "
-                f"{actual}: correct one of them"
-            )
-        if settings.devnet and not await reader.is_devnet():
-            raise ConfigError(
-                f"chains.{name}.devnet is true, but {reader.name} is no anvil or Hardhat node: "
-                "remove `devnet`"
-            )
-
-    async def _check_contract(self, reader: Web3Reader) -> None:
-        from oracle.chain.probe import probe_block_hash  # noqa: PLC0415 - web3 is slow to import
-        from oracle.protocols.coordinator import CoordinatorProtocol  # noqa: PLC0415
-
-        name, settings, wallet = self.name, self.settings, self.signer.address
-        if settings.devnet:
-            faults.arm()
-        if not await reader.code(settings.coordinator):
-            raise ConfigError(
-                f"there is no contract at chains.{name}.coordinator {settings.coordinator}: "
-                "deploy one with `oracle deploy`"
-            )
-        try:
-            operator = (await reader.call(settings.coordinator, CoordinatorProtocol.OPERATOR))[
-                -20:
-            ]
-            most, window = [
-                CoordinatorProtocol.decode_uint(await reader.call(settings.coordinator, view))
-                for view in (
-                    CoordinatorProtocol.CALLBACK_GAS_LIMIT_MAX,
-                    CoordinatorProtocol.WINDOW,
-                )
-            ]
-        except RevertedError:
-            raise ConfigError(
-                f"the contract at chains.{name}.coordinator {settings.coordinator} is no "
-                "QuantumCoordinator: deploy one with `oracle deploy`"
-            ) from None
-        largest = CoordinatorProtocol.largest_gas(most)
-        if largest > min(TRANSACTION_GAS_CAP, (await reader.block()).gas_limit):
-            raise ConfigError(
-                f"a request to {settings.coordinator} can need {largest} gas, more than a "
-                "transaction of this chain may have: deploy a coordinator with less callback gas"
-            )
-        if operator.hex() != wallet[2:].lower():
-            raise ConfigError(
-                f"the operator of {settings.coordinator} is 0x{operator.hex()}, not the "
-                f"configured wallet {wallet}: use that wallet, or have the owner call setOperator"
-            )
-        if settings.depth > window // 2:
-            raise ConfigError(
-                f"chains.{name}.confirmations is {settings.depth}, above half of the "
-                f"coordinator's window of {window} blocks: requests would expire before they are "
-                "confirmed"
-            )
-        await probe_block_hash(reader)
 
     async def _build(self, database: Database, pool: Pool) -> Service:
         # Imported here: together they take a second, and `--help` needs none of them.
@@ -159,7 +109,7 @@ class ConfiguredChain:
             ),
             key=pool.key,
         )
-        await self._check_lane(database)
+        await claims.check_lane(self.name, settings, self.signer.address, database)
         await lane.prepare(database, reader)
         return Service(
             chain_id=settings.chain_id,
@@ -178,34 +128,13 @@ class ConfiguredChain:
             devnet=settings.devnet,
         )
 
-    async def _check_lane(self, database: Database) -> None:
-        from oracle.store.transactions import SlotState, slots_of  # noqa: PLC0415
-
-        settings = self.settings
-        async with database.read() as connection:
-            slots = await slots_of(connection, settings.chain_id, self.signer.address)
-        closed = (SlotState.FINAL, SlotState.LOST)
-        for slot in slots:
-            if slot.contract != settings.coordinator and slot.state not in closed:
-                raise ConfigError(
-                    f"the wallet {slot.wallet} of chains.{self.name} has transactions for "
-                    f"{slot.contract} under way: serve that coordinator until they are final, or "
-                    "use another wallet"
-                )
-
     async def _check_genesis(self, database: Database, genesis: str) -> None:
-        from oracle.store.cursors import get_setting, put_setting  # noqa: PLC0415
+        from oracle.store.cursors import put_setting  # noqa: PLC0415 - SQLAlchemy is slow to import
 
         chain_id = self.settings.chain_id
         async with database.write() as tx:
-            known = await get_setting(tx, f"genesis:{chain_id}")
-            if known is None:
-                await put_setting(tx, f"genesis:{chain_id}", genesis)
-            elif known != genesis:
-                raise ConfigError(
-                    f"the database belongs to another chain with id {chain_id}: use a new "
-                    "database file (a devnet that was restarted is a new chain)"
-                )
+            if await claims.check_genesis(tx, chain_id, genesis) is None:
+                await put_setting(tx, claims.genesis_setting(chain_id), genesis)
 
 
 def configured_chains(
@@ -218,19 +147,18 @@ def configured_chains(
     wallet: a nonce has one owner.
     """
     configured = [ConfiguredChain(name, settings, stack) for name, settings in chains.items()]
-    owners: dict[tuple[int, str], str] = {}
-    for chain in configured:
-        lane = (chain.settings.chain_id, chain.signer.address)
-        if lane in owners:
-            raise ConfigError(
-                f"chains.{owners[lane]} and chains.{chain.name} use one wallet, {lane[1]}, on one "
-                "chain: give each a wallet of its own"
-            )
-        owners[lane] = chain.name
+    claims.check_wallets(
+        [(chain.name, chain.settings.chain_id, chain.signer.address) for chain in configured]
+    )
     return configured
 
 
-def _endpoints(name: str, settings: ChainSettings) -> list[str]:
+def checked_endpoints(name: str, settings: ChainSettings) -> list[str]:
+    """
+    Return the URLs of a chain's endpoints.
+
+    Raises `ConfigError` when one is none, or when nobody gives a second opinion.
+    """
     urls = [
         checked_endpoint(url.get_secret_value(), f"chains.{name}.endpoints")
         for url in settings.endpoints

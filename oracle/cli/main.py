@@ -28,6 +28,7 @@ _VERBS = {
         "devnet",
         "Run a local chain with coordinator, node and entropy service.",
     ),
+    "check": ("check", "check", "Look at all that a node needs, and say what would go wrong."),
     "deploy": ("deploy", "deploy", "Deploy a coordinator."),
     "run": ("run", "run", "Run the node."),
     "request": ("request", "request", "Ask a coordinator for random words and wait for them."),

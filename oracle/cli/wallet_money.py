@@ -93,16 +93,19 @@ async def _balances(places: list[Place], account: str | None) -> list[dict[str, 
         address = account or configured_address(place)
         try:
             async with opened(place) as (reader, chain_id):
-                row = await _balance(place, reader, chain_id, address)
+                row = await balance_of(place, reader, chain_id, address)
         except EndpointError as error:
             row = {"chain": place.chain_name, "address": address, "error": str(error)}
         rows.append(row)
     return rows
 
 
-async def _balance(
+async def balance_of(
     place: Place, reader: Web3Reader, chain_id: int, address: str
 ) -> dict[str, Any]:
+    """
+    Return what an account has, and how many typical fulfillments that pays for.
+    """
     from oracle.chain.probe import rollup_fee  # noqa: PLC0415 - web3 is slow to import
     from oracle.chain.transact import pending_nonce  # noqa: PLC0415
     from oracle.protocols.coordinator import CoordinatorProtocol  # noqa: PLC0415

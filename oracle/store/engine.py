@@ -104,6 +104,23 @@ class Database:
             await database._check_version()
         return database
 
+    @staticmethod
+    def is_held(path: Path) -> bool:
+        """
+        Return whether a node, or whatever keeps one from starting, holds the database now.
+        """
+        try:
+            lock = os.open(path.with_name(path.name + ".lock"), os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            return False
+        try:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(lock)
+        return False
+
     def _take_lock(self) -> None:
         """
         Take a lock beside the file which dies with this process.

@@ -122,28 +122,10 @@ class Pool:
         Raises `PoolKeyError` when the database was written with another key.
         """
         async with database.write() as tx:
-            check = await get_setting(tx, KEY_CHECK)
-            if check is None:
+            reached, stored = await self.epochs(tx)
+            if await get_setting(tx, KEY_CHECK) is None:
                 await put_setting(tx, KEY_CHECK, self.key.check_value())
-            elif check != self.key.check_value():
-                raise await wrong_key(tx, self.key, self._epoch)
             await inherit_digests(tx, self.key)
-            stored = int(await get_setting(tx, _EPOCH) or 0)
-            reached = self._epoch.read()
-            if reached is None and stored:
-                raise PoolKeyError(
-                    "the epoch file beside the pool key is missing, so a restored backup could "
-                    "not be told from "
-                    f"the original: put it back, or write {stored} into it if this database is "
-                    "the original"
-                )
-            reached = reached or 0
-            if reached < stored:
-                raise PoolKeyError(
-                    f"the epoch file says {reached} and the database {stored}: the file is an old "
-                    "copy, "
-                    "put the right one beside the pool key"
-                )
             if reached == stored:
                 return 0
             # A backup, or a crash between the file and the database. What is bound has its purpose
@@ -156,6 +138,31 @@ class Pool:
             )
             await put_setting(tx, _EPOCH, str(reached))
             return dropped.rowcount
+
+    async def epochs(self, connection: AsyncConnection) -> tuple[int, int]:
+        """
+        Return the epochs of the file and of the database; a restored backup is behind its file.
+
+        Raises `PoolKeyError` when the key or the file is not the database's.
+        """
+        check = await get_setting(connection, KEY_CHECK)
+        if check not in (None, self.key.check_value()):
+            raise await wrong_key(connection, self.key, self._epoch)
+        stored = int(await get_setting(connection, _EPOCH) or 0)
+        reached = self._epoch.read()
+        if reached is None and stored:
+            raise PoolKeyError(
+                "the epoch file beside the pool key is missing, so a restored backup could not be "
+                f"told from the original: put it back, or write {stored} into it if this database "
+                "is the original"
+            )
+        reached = reached or 0
+        if reached < stored:
+            raise PoolKeyError(
+                f"the epoch file says {reached} and the database {stored}: the file is an old "
+                "copy, put the right one beside the pool key"
+            )
+        return reached, stored
 
     async def add(self, tx: AsyncConnection, new: Sequence[SeedBlock]) -> None:
         """

@@ -1,0 +1,291 @@
+"""
+What `oracle check` asks the endpoints of a chain.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from oracle.chain.probe import probe_block_hash
+from oracle.chain.reader import Web3Reader
+from oracle.cli import claims
+from oracle.cli.acts import configured_place, ether
+from oracle.cli.chains import checked_endpoints, configured_signer
+from oracle.cli.findings import Findings
+from oracle.cli.wallet_money import balance_of
+from oracle.config import checked_endpoint
+from oracle.errors import EndpointError, OracleError
+from oracle.protocols.coordinator import CoordinatorProtocol
+from oracle.steps.commit import MAX_ROOTS
+from oracle.steps.watch import RANGE
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from oracle.config import ChainSettings, Settings
+    from oracle.evm import Block
+    from oracle.store.engine import Database
+
+#: Less than a block of requests can ask for.
+LOW_WATER = 4096
+_LAG = 5  # blocks
+_FUTURE, _STANDSTILL = 15, 300  # seconds
+_FEW = 100  # fulfillments
+_GWEI = 10**9
+
+
+@dataclass(frozen=True, slots=True)
+class _Answering:
+    reader: Web3Reader
+    head: Block
+
+
+async def check_chains(settings: Settings, findings: Findings, database: Database | None) -> None:
+    """
+    Look at every chain, all at the same time.
+    """
+    # Each has its own, so that they stay together in the table.
+    parts = [Findings() for _ in settings.chains]
+    wallets = await asyncio.gather(
+        *(
+            _check_chain(name, chain, settings, part, database)
+            for (name, chain), part in zip(settings.chains.items(), parts, strict=True)
+        )
+    )
+    for part in parts:
+        findings.found += part.found
+    with findings.looking("chains", "wallets"):
+        claims.check_wallets(
+            (name, chain.chain_id, wallet)
+            for (name, chain), wallet in zip(settings.chains.items(), wallets, strict=True)
+            if wallet is not None
+        )
+
+
+async def _check_chain(
+    name: str,
+    chain: ChainSettings,
+    settings: Settings,
+    findings: Findings,
+    database: Database | None,
+) -> str | None:
+    where = f"chains.{name}"
+    wallet = None
+    with findings.looking(where, "wallet"):
+        wallet = configured_signer(name, chain).address
+        findings.ok(where, "wallet", f"its key loads: {wallet}")
+    with findings.looking(where, "opinions"):
+        checked_endpoints(name, chain)
+        said = "the first endpoint is trusted" if chain.is_trusted else "two hosts have to agree"
+        findings.ok(where, "opinions", said)
+    async with AsyncExitStack() as stack:
+        answering = await _check_endpoints(name, chain, findings, stack)
+        if answering:
+            _check_agreement_of_clocks(where, chain, answering, findings)
+            await _check_branch(where, chain, answering, findings)
+            first = answering[0]
+            await _check_contract(name, chain, first, wallet, findings)
+            if wallet is not None:
+                await _check_money(name, settings, first, wallet, findings)
+            if database is not None:
+                await _check_store(name, chain, first, wallet, database, findings)
+    return wallet
+
+
+async def _check_endpoints(
+    name: str, chain: ChainSettings, findings: Findings, stack: AsyncExitStack
+) -> list[_Answering]:
+    """
+    Return the endpoints that serve the chain, with their heads.
+    """
+    where, readers = f"chains.{name}", []
+    for url in chain.endpoints:
+        with findings.looking(where, "endpoint"):
+            checked = checked_endpoint(url.get_secret_value(), f"{where}.endpoints")
+            readers.append(Web3Reader(checked))
+            stack.push_async_callback(readers[-1].close)
+
+    async def asked(reader: Web3Reader) -> _Answering | None:
+        with findings.looking(where, f"endpoint {reader.name}"):
+            await claims.check_chain_id(name, chain, reader)
+            await claims.check_devnet(name, chain, reader)
+            head = await reader.block()
+            findings.ok(
+                where,
+                f"endpoint {reader.name}",
+                f"serves chain {chain.chain_id}, head is block {head.number}",
+            )
+            return _Answering(reader, head)
+        return None
+
+    return [one for one in await asyncio.gather(*map(asked, readers)) if one is not None]
+
+
+def _check_agreement_of_clocks(
+    where: str, chain: ChainSettings, answering: Sequence[_Answering], findings: Findings
+) -> None:
+    newest = max((one.head for one in answering), key=lambda head: head.number)
+    for one in answering:
+        if (behind := newest.number - one.head.number) > _LAG:
+            findings.warn(where, f"endpoint {one.reader.name}", f"is {behind} blocks behind")
+    if chain.devnet:
+        return
+    age = round(time.time() - newest.timestamp)
+    if age < -_FUTURE:
+        findings.fail(
+            where,
+            "clock",
+            f"the head is {-age} seconds ahead of this machine's clock",
+            "set the clock, as with NTP: quotas and certificates depend on it",
+        )
+    elif age > _STANDSTILL:
+        findings.warn(
+            where,
+            "clock",
+            f"the head is {age} seconds old",
+            "the chain or the endpoint stands still, or this machine's clock is ahead",
+        )
+    else:
+        findings.ok(where, "clock", f"the head is {max(0, age)} seconds old")
+
+
+async def _check_branch(
+    where: str, chain: ChainSettings, answering: Sequence[_Answering], findings: Findings
+) -> None:
+    number = max(0, min(one.head.number for one in answering) - chain.depth)
+    hashes = {}
+    for one in answering:
+        with findings.looking(where, f"endpoint {one.reader.name}"):
+            hashes[one.reader.name] = (await one.reader.block(number)).hash
+    if len(set(hashes.values())) > 1:
+        findings.fail(
+            where,
+            "agreement",
+            f"the endpoints show different blocks {number}: {', '.join(hashes)}",
+            "one of them is on another branch, or lies: nothing is revealed before they agree",
+        )
+    elif len(hashes) > 1:
+        findings.ok(where, "agreement", f"{len(hashes)} endpoints show the same block {number}")
+
+
+async def _check_contract(
+    name: str, chain: ChainSettings, first: _Answering, wallet: str | None, findings: Findings
+) -> None:
+    where, reader, head = f"chains.{name}", first.reader, first.head
+    with findings.looking(where, "block hashes", "BLOCKHASH is the hash of the headers"):
+        await probe_block_hash(reader)
+    await _check_logs(where, chain, first, findings)
+    try:
+        await claims.check_code(name, chain, reader)
+        terms = await claims.read_terms(name, chain, reader)
+    except OracleError:
+        with findings.looking(where, "coordinator"):
+            raise
+        return
+    findings.ok(where, "coordinator", f"{chain.coordinator}, a window of {terms.window} blocks")
+    with findings.looking(where, "callback gas", f"at most {terms.most_callback_gas} gas"):
+        claims.check_gas(chain, terms, head)
+    with findings.looking(where, "depth", f"{chain.depth} confirmations of {terms.window}"):
+        claims.check_depth(name, chain, terms)
+    if wallet is not None:
+        with findings.looking(where, "operator", "the wallet is the operator"):
+            claims.check_operator(chain, terms, wallet)
+    with findings.looking(where, "runway"):
+        await _check_runway(where, chain, first, findings)
+
+
+async def _check_logs(
+    where: str, chain: ChainSettings, first: _Answering, findings: Findings
+) -> None:
+    head = first.head.number
+    try:
+        await first.reader.logs(chain.coordinator, max(0, head - RANGE + 1), head)
+    except EndpointError as error:
+        with findings.looking(where, "logs"):
+            await first.reader.logs(chain.coordinator, head, head)
+            findings.warn(
+                where,
+                "logs",
+                f"{RANGE} blocks at once are refused: {error}",
+                "the node asks for fewer, which takes longer after a pause",
+            )
+    else:
+        findings.ok(where, "logs", f"eth_getLogs answers for {RANGE} blocks at once")
+
+
+async def _check_runway(
+    where: str, chain: ChainSettings, first: _Answering, findings: Findings
+) -> None:
+    answer = await first.reader.call(chain.coordinator, CoordinatorProtocol.SEEDS)
+    counters = CoordinatorProtocol.decode_counters(answer)
+    left = counters.committed - counters.next
+    said = f"{left} seeds are committed ahead, {chain.runway} are wanted"
+    if not chain.runway:
+        findings.ok(where, "runway", f"{left} seeds are left, and no more are committed")
+    elif not left:
+        findings.warn(
+            where, "runway", said, "requests revert until the node, or `oracle commit`, commits"
+        )
+    elif min(left, chain.runway) < LOW_WATER and not chain.devnet:
+        findings.warn(
+            where,
+            "runway",
+            said,
+            f"fewer than {LOW_WATER} can be gone within blocks: let `runway` be that at least, "
+            "and the node commit",
+        )
+    else:
+        findings.ok(where, "runway", said)
+
+
+async def _check_money(
+    name: str, settings: Settings, first: _Answering, wallet: str, findings: Findings
+) -> None:
+    where, chain = f"chains.{name}", settings.chains[name]
+    with findings.looking(where, "balance"):
+        row = await balance_of(
+            configured_place(settings, name), first.reader, chain.chain_id, wallet
+        )
+        price = row["baseFeeWei"] + int(chain.priority_fee_gwei * _GWEI)
+        commit = CoordinatorProtocol.commit_gas(MAX_ROOTS) * price
+        wanted = _FEW * row["fulfillmentWei"] + commit
+        balance = row["balanceWei"]
+        commits = "any number of" if not commit else str(balance // commit)
+        said = (
+            f"{wallet} has {ether(balance)}: at this base fee {row['fulfillments']} fulfillments "
+            f"or {commits} commits of {MAX_ROOTS} roots"
+        )
+        if not balance:
+            findings.fail(where, "balance", said, f"send it {ether(wanted)} to begin with")
+        elif balance < wanted:
+            findings.warn(where, "balance", said, f"send it {ether(wanted - balance)} more")
+        else:
+            findings.ok(where, "balance", said)
+        if price > chain.max_fee_gwei * _GWEI:
+            findings.warn(
+                where,
+                "fees",
+                f"gas costs {price / _GWEI:.9g} gwei now, above max_fee_gwei",
+                "nothing is sent until it falls: raise the cap if requests must not wait",
+            )
+
+
+async def _check_store(
+    name: str,
+    chain: ChainSettings,
+    first: _Answering,
+    wallet: str | None,
+    database: Database,
+    findings: Findings,
+) -> None:
+    where = f"chains.{name}"
+    with findings.looking(where, "database", "the database is of this chain"):
+        genesis = (await first.reader.block(0)).hash.hex()
+        async with database.read() as connection:
+            await claims.check_genesis(connection, chain.chain_id, genesis)
+        if wallet is not None:
+            await claims.check_lane(name, chain, wallet, database)

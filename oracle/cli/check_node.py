@@ -1,0 +1,165 @@
+"""
+What `oracle check` looks at on this machine: secrets, sources, the pool and the database.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING
+
+from oracle.cli import source_report
+from oracle.cli.options import load_pool_key
+from oracle.cli.sources import build, sources_per_seed
+from oracle.config import read_secret_file
+from oracle.store.engine import Database
+from oracle.store.pool import Pool
+from oracle.store.sources import SourceState
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from pydantic import BaseModel
+
+    from oracle.cli.findings import Findings
+    from oracle.config import Settings
+
+_SCARCE, _LOW = 100 * 2**20, 2**30
+_PATHS = ("key_file", "token_file", "password_file", "private_key_file", "keystore")
+# What ends without anybody's help.
+_PASSING = (SourceState.READY, SourceState.WAITING, SourceState.RECOVERING)
+
+
+def check_secrets(settings: Settings, findings: Findings) -> None:
+    """
+    Read every secret file, and look at who else can.
+    """
+    named = 0
+    for where, path in _secret_files(settings):
+        named += 1
+        with findings.looking(where, "secret file"):
+            read_secret_file(path)
+            if path.stat().st_mode & (stat.S_IRGRP | stat.S_IWGRP):
+                findings.warn(
+                    where, "secret file", f"{path} is open to its group", f"run `chmod 600 {path}`"
+                )
+    findings.ok("secrets", "secret files", f"{named} are named")
+
+
+def _secret_files(settings: Settings) -> Iterator[tuple[str, Path]]:
+    sections: dict[str, BaseModel] = {"pool": settings.pool}
+    sections |= {f"chains.{name}.wallet": one.wallet for name, one in settings.chains.items()}
+    sections |= {f"sources.{name}": one for name, one in settings.sources.items()}
+    for place, section in sections.items():
+        for name in _PATHS:
+            path = getattr(section, name, None)
+            if path is not None:
+                yield f"{place}.{name}", path
+
+
+async def check_sources(settings: Settings, findings: Findings, *, draw: bool) -> None:
+    """
+    Build every source and say what their number means; draw from each only when told to.
+    """
+    devnet = all(chain.devnet for chain in settings.chains.values())
+    async with AsyncExitStack() as stack:
+        for name, source in settings.sources.items():
+            with findings.looking(f"sources.{name}", "configured", source.kind):
+                build(name, source, stack, allow_simulated=devnet)
+    with findings.looking("sources", "number"):
+        per_seed = sources_per_seed(settings)
+        trust = f"{len(settings.sources)} configured; a seed is mixed from {per_seed}"
+        if per_seed == 1:
+            findings.warn(
+                "sources",
+                "number",
+                f"{trust}: the trust is that vendor's plus the operating system's",
+                "add a source of another vendor",
+            )
+        else:
+            findings.ok("sources", "number", f"{trust} and the operating system")
+    with findings.looking("sources", "state"):
+        await _check_states(settings, findings)
+    if not draw:
+        findings.ok("sources", "draw", "nothing was drawn: `oracle entropy check` or --draw does")
+        return
+    with findings.looking("sources", "draw"):
+        drawn = await source_report.check(settings)
+        for one in drawn["sources"]:
+            say = findings.ok if one["usable"] else findings.warn
+            say(f"sources.{one['name']}", "draw", one["verdict"])
+        (findings.ok if drawn["fills"] else findings.fail)("sources", "draw", drawn["production"])
+
+
+async def _check_states(settings: Settings, findings: Findings) -> None:
+    known = await source_report.status(settings)
+    for one in known["sources"]:
+        if SourceState(one["state"]) not in _PASSING:
+            where = f"sources.{one['name']}"
+            said = f"{one['state']}: {one['reason']}"
+            findings.warn(where, "state", said, one["advice"])
+    pool = known["pool"]
+    said = f"{pool['fresh']} of {pool['target']} blocks are fresh"
+    if settings.database.exists() and not pool["fresh"]:
+        findings.warn("pool", "level", said, "nothing can be committed before a source delivers")
+    else:
+        findings.ok("pool", "level", said)
+
+
+async def check_store(settings: Settings, findings: Findings) -> Database | None:
+    """
+    Open the database without writing, hold the pool key against it, and look at the disk; return
+    it for what is to be compared with a chain.
+    """
+    path = settings.database
+    pool: Pool | None = None
+    with findings.looking("pool", "key", "the key loads, and its epoch can be advanced"):
+        key, epoch = load_pool_key(settings.pool)
+        pool = Pool(key, epoch)
+        epoch.check_writable()
+    _check_disk(path.parent, findings)
+    if not path.exists():
+        findings.ok("database", "file", f"{path} is made by the first start of the node")
+        return None
+    for file in (path, path.parent):
+        if not os.access(file, os.W_OK):
+            findings.fail("database", "file", f"{file} cannot be written", "correct its mode")
+    database: Database | None = None
+    with findings.looking("database", "schema", f"{path} is of this version"):
+        database = await Database.open(path, exclusive=False, read_only=True)
+    runs = Database.is_held(path)
+    findings.ok("database", "node", "a node runs on it now" if runs else "no node runs on it now")
+    if database is not None and pool is not None:
+        with findings.looking("pool", "epoch"):
+            async with database.read() as connection:
+                reached, stored = await pool.epochs(connection)
+            if reached == stored:
+                findings.ok("pool", "epoch", f"key and epoch {stored} fit the database")
+            else:
+                findings.warn(
+                    "pool",
+                    "epoch",
+                    f"the epoch file says {reached} and the database {stored}",
+                    "the database is a backup: the next start drops what looks fresh in it",
+                )
+    return database
+
+
+def _check_disk(folder: Path, findings: Findings) -> None:
+    try:
+        free = shutil.disk_usage(folder).free
+    except OSError as error:
+        findings.fail(
+            "database", "disk", f"{folder}: {error.strerror}", "create it or correct `database`"
+        )
+        return
+    said = f"{free / 2**30:.1f} GiB are free"
+    if free < _SCARCE:
+        findings.fail("database", "disk", said, "make room: what cannot be written is not sent")
+    elif free < _LOW:
+        findings.warn("database", "disk", said, "make room")
+    else:
+        findings.ok("database", "disk", said)

@@ -1,0 +1,185 @@
+"""
+What a `[chains.NAME]` section claims, held against the chain: one function per claim.
+
+Each raises `ConfigError` with what a person has to correct, and `EndpointError` when the endpoint
+does not answer. `oracle run` stops at the first, `oracle check` goes through them all.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from oracle.errors import ConfigError, RevertedError
+from oracle.evm import TRANSACTION_GAS_CAP
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
+    from oracle.chain.reader import Web3Reader
+    from oracle.config import ChainSettings
+    from oracle.evm import Block
+    from oracle.store.engine import Database
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """
+    What a coordinator says of itself: gas, and blocks.
+    """
+
+    operator: str  #: in small letters
+    most_callback_gas: int
+    window: int
+
+
+async def check_chain_id(name: str, settings: ChainSettings, reader: Web3Reader) -> None:
+    """
+    Compare the chain id.
+    """
+    actual = await reader.chain_id()
+    if actual != settings.chain_id:
+        raise ConfigError(
+            f"chains.{name}.chain_id is {settings.chain_id}, but {reader.name} serves chain "
+            f"{actual}: correct one of them"
+        )
+
+
+async def check_devnet(name: str, settings: ChainSettings, reader: Web3Reader) -> None:
+    """
+    Let nothing but a devnet be called one.
+    """
+    if settings.devnet and not await reader.is_devnet():
+        raise ConfigError(
+            f"chains.{name}.devnet is true, but {reader.name} is no anvil or Hardhat node: "
+            "remove `devnet`"
+        )
+
+
+async def check_code(name: str, settings: ChainSettings, reader: Web3Reader) -> None:
+    """
+    Find a contract at the coordinator's address.
+    """
+    if not await reader.code(settings.coordinator):
+        raise ConfigError(
+            f"there is no contract at chains.{name}.coordinator {settings.coordinator}: "
+            "deploy one with `oracle deploy`"
+        )
+
+
+async def read_terms(name: str, settings: ChainSettings, reader: Web3Reader) -> Terms:
+    """
+    Ask the coordinator for its terms.
+    """
+    from oracle.protocols.coordinator import CoordinatorProtocol  # noqa: PLC0415 - slow to import
+
+    try:
+        operator = await reader.call(settings.coordinator, CoordinatorProtocol.OPERATOR)
+        most, window = [
+            CoordinatorProtocol.decode_uint(await reader.call(settings.coordinator, view))
+            for view in (
+                CoordinatorProtocol.CALLBACK_GAS_LIMIT_MAX,
+                CoordinatorProtocol.WINDOW,
+            )
+        ]
+    except RevertedError:
+        raise ConfigError(
+            f"the contract at chains.{name}.coordinator {settings.coordinator} is no "
+            "QuantumCoordinator: deploy one with `oracle deploy`"
+        ) from None
+    return Terms(operator="0x" + operator[-20:].hex(), most_callback_gas=most, window=window)
+
+
+def check_gas(settings: ChainSettings, terms: Terms, head: Block) -> None:
+    """
+    Let every request that the coordinator takes fit into a transaction.
+    """
+    from oracle.protocols.coordinator import CoordinatorProtocol  # noqa: PLC0415 - slow to import
+
+    largest = CoordinatorProtocol.largest_gas(terms.most_callback_gas)
+    if largest > min(TRANSACTION_GAS_CAP, head.gas_limit):
+        raise ConfigError(
+            f"a request to {settings.coordinator} can need {largest} gas, more than a "
+            "transaction of this chain may have: deploy a coordinator with less callback gas"
+        )
+
+
+def check_operator(settings: ChainSettings, terms: Terms, wallet: str) -> None:
+    """
+    Compare the coordinator's operator with the wallet.
+    """
+    if terms.operator != wallet.lower():
+        raise ConfigError(
+            f"the operator of {settings.coordinator} is {terms.operator}, not the "
+            f"configured wallet {wallet}: use that wallet, or have the owner call setOperator"
+        )
+
+
+def check_depth(name: str, settings: ChainSettings, terms: Terms) -> None:
+    """
+    Leave half of a window for the fulfillment.
+    """
+    if settings.depth > terms.window // 2:
+        raise ConfigError(
+            f"chains.{name}.confirmations is {settings.depth}, above half of the "
+            f"coordinator's window of {terms.window} blocks: requests would expire before they "
+            "are confirmed"
+        )
+
+
+def check_wallets(chains: Iterable[tuple[str, int, str]]) -> None:
+    """
+    Let no two coordinators of one chain share a wallet, because a nonce has one owner; `chains`
+    are names, chain ids and wallets.
+    """
+    owners: dict[tuple[int, str], str] = {}
+    for name, chain_id, wallet in chains:
+        owner = owners.setdefault((chain_id, wallet), name)
+        if owner != name:
+            raise ConfigError(
+                f"chains.{owner} and chains.{name} use one wallet, {wallet}, on one chain: give "
+                "each a wallet of its own"
+            )
+
+
+async def check_lane(name: str, settings: ChainSettings, wallet: str, database: Database) -> None:
+    """
+    Let the wallet have nothing under way for another coordinator.
+    """
+    from oracle.store.transactions import SlotState, slots_of  # noqa: PLC0415 - slow to import
+
+    async with database.read() as connection:
+        slots = await slots_of(connection, settings.chain_id, wallet)
+    closed = (SlotState.FINAL, SlotState.LOST)
+    for slot in slots:
+        if slot.contract != settings.coordinator and slot.state not in closed:
+            raise ConfigError(
+                f"the wallet {slot.wallet} of chains.{name} has transactions for "
+                f"{slot.contract} under way: serve that coordinator until they are final, or "
+                "use another wallet"
+            )
+
+
+def genesis_setting(chain_id: int) -> str:
+    """
+    Name what the database keeps of a chain's first block.
+    """
+    return f"genesis:{chain_id}"
+
+
+async def check_genesis(connection: AsyncConnection, chain_id: int, genesis: str) -> str | None:
+    """
+    Compare the chain's first block with the one that the database knows, and return that one;
+    nothing before its first use.
+    """
+    from oracle.store.cursors import get_setting  # noqa: PLC0415 - SQLAlchemy is slow to import
+
+    known = await get_setting(connection, genesis_setting(chain_id))
+    if known not in (None, genesis):
+        raise ConfigError(
+            f"the database belongs to another chain with id {chain_id}: use a new "
+            "database file (a devnet that was restarted is a new chain)"
+        )
+    return known

@@ -1,0 +1,141 @@
+"""
+What `oracle check` finds with a configuration that works, and with ones that do not: all of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+import pytest_asyncio
+from click.testing import CliRunner, Result
+
+from oracle.cli.check import check
+from oracle.devnet.network import Devnet
+from oracle.devnet.processes import free_port
+from oracle.store.cursors import put_setting
+from oracle.store.engine import Database
+from oracle.store.seal import PoolKey
+from tests.lying import flip, lying
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+    from typing import Any
+
+    from oracle.devnet.network import Ground
+
+pytestmark = [pytest.mark.integration, pytest.mark.asyncio(loop_scope="session")]
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def folder(ground: Ground, tmp_path: Path) -> AsyncIterator[Path]:
+    """
+    A folder with a configuration that works.
+    """
+    snapshot = await ground.reader.rpc("evm_snapshot")
+    await ground.reader.rpc("evm_setAutomine", True)  # noqa: FBT003 - JSON-RPC
+    await ground.reader.rpc("anvil_mine", "0x2")
+    await Devnet(tmp_path, ground, window=256).prepare()
+    yield tmp_path
+    await ground.reader.rpc("evm_revert", snapshot)
+
+
+async def _run(folder: Path, *changes: tuple[str, str]) -> Result:
+    path = folder / "oracle.toml"
+    text = path.read_text(encoding="utf-8")
+    for before, after in changes:
+        assert before in text
+        text = text.replace(before, after)
+    path.write_text(text, encoding="utf-8")
+    arguments = ["--config", str(path), "--json"]
+    return await asyncio.to_thread(CliRunner().invoke, check, arguments, env={})
+
+
+def _levels(result: Result) -> dict[tuple[str, str], str]:
+    document: dict[str, Any] = json.loads(result.stdout)
+    return {(one["where"], one["check"]): one["level"] for one in document["findings"]}
+
+
+def _said(result: Result, check: str, level: str) -> str:
+    [one] = [
+        one
+        for one in json.loads(result.stdout)["findings"]
+        if (one["check"], one["level"]) == (check, level)
+    ]
+    return f"{one['detail']}: {one['advice']}" if one["advice"] else one["detail"]
+
+
+async def test_what_devnet_writes_has_no_error(folder: Path) -> None:
+    result = await _run(folder)
+    assert result.exit_code == 0, result.stdout
+    assert "error" not in _levels(result).values()
+    assert "vendor's plus the operating system's" in _said(result, "number", "warning")
+    assert not (folder / "oracle.db").exists()
+    assert (folder / "pool.key").read_text(encoding="ascii").strip() not in result.stdout
+
+
+async def test_every_trouble_is_found_and_none_hides_another(folder: Path) -> None:
+    dead = f"http://127.0.0.1:{free_port()}/secret-key"
+    (folder / "pool.key").chmod(0o644)
+    (folder / "operator.key").write_text("1" * 64, encoding="ascii")
+    (folder / "anu.key").unlink()
+    result = await _run(folder, ('endpoints = ["', f'endpoints = ["{dead}", "'))
+    assert result.exit_code == 1
+    levels = _levels(result)
+    chain = "chains.devnet"
+    assert levels[chain, f"endpoint {dead.removesuffix('/secret-key')}"] == "error"
+    assert levels["pool", "key"] == "error"
+    assert levels["sources.anu", "configured"] == "error"
+    assert levels[chain, "operator"] == "error"
+    assert levels[chain, "block hashes"] == "ok"
+    said = _said(result, "balance", "error")
+    assert "0x19E7E376E7C213B7E7e7e46cc70A5dD086DAff2A has 0 ether" in said
+    assert "send it" in said
+    assert "secret-key" not in result.stdout
+
+
+async def test_an_endpoint_on_another_branch_is_found(folder: Path, ground: Ground) -> None:
+    def edit(box: dict[str, Any]) -> None:
+        box["result"]["hash"] = flip(box["result"]["hash"])
+
+    async with lying(ground.rpc_url, "eth_getBlockByNumber", edit) as url:
+        result = await _run(folder, ('endpoints = ["', f'endpoints = ["{url}", "'))
+    assert result.exit_code == 1
+    levels = _levels(result)
+    assert levels["chains.devnet", "agreement"] == "error"
+    assert levels["chains.devnet", "block hashes"] == "error"
+
+
+async def test_a_wrong_chain_id_does_not_hide_the_rest(folder: Path) -> None:
+    result = await _run(folder, ("chain_id = 31337", "chain_id = 1"))
+    assert result.exit_code == 1
+    assert "serves chain 31337" in result.stdout
+    assert _levels(result)["pool", "key"] == "ok"
+
+
+async def test_the_store_is_held_against_key_and_chain_while_a_node_runs(folder: Path) -> None:
+    database = await Database.open(folder / "oracle.db", exclusive=True)
+    try:
+        result = await _run(folder)
+        assert _said(result, "node", "ok") == "a node runs on it now"
+        assert _levels(result)["pool", "epoch"] == "ok"
+        assert _levels(result)["chains.devnet", "database"] == "ok"
+        async with database.write() as tx:
+            await put_setting(tx, "genesis:31337", "00" * 32)
+            await put_setting(tx, "pool_key_check", PoolKey(bytes(32)).check_value())
+        result = await _run(folder)
+        assert result.exit_code == 1
+        assert "belongs to another chain" in _said(result, "database", "error")
+        assert "not the one that this database" in _said(result, "epoch", "error")
+    finally:
+        await database.close()
+
+
+async def test_a_configuration_that_does_not_load_is_no_finding(folder: Path) -> None:
+    result = await _run(folder, ("runway", "runwya"))
+    assert result.exit_code != 0
+    assert not result.stdout
+    assert "did you mean runway" in str(result.exception)
