@@ -106,7 +106,7 @@ class ChainSettings(Section):
     chain_id: Annotated[int, Field(gt=0)]  #: must be what the endpoint says
     endpoints: Annotated[list[SecretStr], Field(min_length=1)]  #: JSON-RPC over HTTP
     coordinator: Address  #: the QuantumCoordinator that is served
-    wallet: WalletSettings
+    wallet: WalletSettings  #: the coordinator's operator
     devnet: bool = False  #: a throw-away chain: simulated entropy and well-known keys are allowed
     trusted: bool | None = None  #: the first endpoint is the operator's own; default on a devnet
     confirmations: Annotated[int, Field(ge=0)] | None = None  #: depth at which a block counts
@@ -166,9 +166,9 @@ class Settings(BaseSettings):
 
     database: Path = Path("oracle.db")  #: SQLite file
     poll_seconds: Annotated[float, Field(gt=0, le=60)] = 0.25  #: how often the head is asked for
-    pool: PoolSettings = PoolSettings()
-    chains: Annotated[dict[Name, ChainSettings], Field(min_length=1)]
-    sources: Annotated[dict[Name, SourceSettings], Field(min_length=1)]
+    pool: PoolSettings = PoolSettings()  #: where entropy is kept
+    chains: Annotated[dict[Name, ChainSettings], Field(min_length=1)]  #: by names of your own
+    sources: Annotated[dict[Name, SourceSettings], Field(min_length=1)]  #: by names of your own
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -236,7 +236,7 @@ class GatewaySettings(Settings):
     """
 
     database: Path = Path("gateway.db")  #: SQLite file, never a node's
-    chains: dict[Name, ChainSettings] = {}
+    chains: dict[Name, ChainSettings] = {}  #: a gateway has none
 
     @field_validator("chains")
     @classmethod

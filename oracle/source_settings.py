@@ -39,7 +39,7 @@ class _SourceSettings(Section):
 
 
 class _HttpSettings(_SourceSettings):
-    url: str
+    url: str  #: the server's
     ca_file: Path | None = None  #: PEM: trust these authorities, and no others
     certificate_file: Path | None = None  #: PEM: the client's own, where the server wants one
     private_key_file: Path | None = None  #: PEM: of that certificate, without a password
@@ -56,7 +56,7 @@ class AnuQuantumNumbersSettings(_HttpSettings):
     ANU Quantum Numbers.
     """
 
-    kind: Literal["anu-quantum-numbers"]
+    kind: Literal["anu-quantum-numbers"]  #: which API it speaks
     url: str = "https://api.quantumnumbers.anu.edu.au/"  #: the vendor's, or a gateway's
     key: SecretStr | None = None  #: the vendor's API key
     key_file: Path | None = None  #: a file that holds the key
@@ -67,7 +67,7 @@ class AnuLegacySettings(_HttpSettings):
     ANU's older API: free, without a key.
     """
 
-    kind: Literal["anu-legacy"]
+    kind: Literal["anu-legacy"]  #: which API it speaks
     url: str = "https://qrng.anu.edu.au"  #: what stands before /API/jsonI.php
 
 
@@ -76,7 +76,7 @@ class QrngOpenApiSettings(_HttpSettings):
     Any server of the QRNG Open API; with a key, a token, or neither.
     """
 
-    kind: Literal["qrng-open-api"]
+    kind: Literal["qrng-open-api"]  #: which API it speaks
     url: str  #: what stands before /entropy, with /v1 or /api/v1 if the vendor has that
     key: SecretStr | None = None  #: sent as X-API-KEY
     key_file: Path | None = None  #: a file that holds the key
@@ -90,7 +90,7 @@ class QryptSettings(_HttpSettings):
     Qrypt EaaS.
     """
 
-    kind: Literal["qrypt"]
+    kind: Literal["qrypt"]  #: which API it speaks
     url: str = "https://api-eus.qrypt.com/api/v1"  #: what stands before /quantum-entropy
     token: SecretStr | None = None  #: with the Entropy scope
     token_file: Path | None = None  #: a file that holds the token
@@ -101,7 +101,7 @@ class QciSettings(_HttpSettings):
     QCI uQRNG.
     """
 
-    kind: Literal["qci"]
+    kind: Literal["qci"]  #: which API it speaks
     url: str = "https://api.qci-prod.com"  #: what stands before /auth and /qrng
     token: SecretStr | None = None  #: the API token, which buys access tokens
     token_file: Path | None = None  #: a file that holds the token
@@ -113,7 +113,7 @@ class DeviceSettings(_SourceSettings):
     A QRNG that the operating system shows as a file.
     """
 
-    kind: Literal["device"]
+    kind: Literal["device"]  #: which API it speaks
     path: Path  #: a character device, a FIFO, or a file that is used up
 
 
@@ -122,7 +122,7 @@ class LfdSettings(_HttpSettings):
     The QRNG of lfdr.de.
     """
 
-    kind: Literal["lfd"]
+    kind: Literal["lfd"]  #: which API it speaks
     url: str = "https://lfdr.de/qrng_api/qrng"  #: all of it
 
 
@@ -131,7 +131,7 @@ class QuandelaSettings(_HttpSettings):
     Quandela Entropy.
     """
 
-    kind: Literal["quandela"]
+    kind: Literal["quandela"]  #: which API it speaks
     url: str = "https://api.cloud.quandela.com"  #: what stands before /qt
     token: SecretStr | None = None  #: a Cloud job token
     token_file: Path | None = None  #: a file that holds the token
@@ -142,7 +142,7 @@ class OutshiftSettings(_HttpSettings):
     Cisco Outshift.
     """
 
-    kind: Literal["outshift"]
+    kind: Literal["outshift"]  #: which API it speaks
     url: str = "https://api.qrng.outshift.com/api/v1"  #: what stands before /random_numbers
     key: SecretStr | None = None  #: the vendor's API key
     key_file: Path | None = None  #: a file that holds the key
@@ -154,9 +154,10 @@ class ErrorRuleSettings(Section):
     What a reply means that has this status, or any, and contains this text.
     """
 
+    #: what the node makes of it
     meaning: Literal["retry", "throttled", "quota", "credentials", "refused"]
-    status: int | None = None
-    contains: str = ""
+    status: int | None = None  #: of HTTP; default: any
+    contains: str = ""  #: a part of the reply's text
     retry_after: Annotated[float, Field(gt=0)] = 10.0  #: seconds
     resets: Literal["day", "month"] | None = None  #: when a used-up quota begins anew
 
@@ -172,11 +173,11 @@ class JsonHttpSettings(_HttpSettings):
     Any API that gives bytes in JSON; see `oracle.entropy.json_http.Recipe` for the words.
     """
 
-    kind: Literal["json-http"]
+    kind: Literal["json-http"]  #: which API it speaks
     url: str  #: what stands before `path`
-    key: SecretStr | None = None
+    key: SecretStr | None = None  #: sent where `path` or `key_header` says
     key_file: Path | None = None  #: a file that holds the key
-    method: Literal["GET", "POST"] = "GET"
+    method: Literal["GET", "POST"] = "GET"  #: of HTTP
     path: str = ""  #: `{key}` in it stands for the key
     query: dict[str, str] = Field(default_factory=dict)  #: {items} and {bytes} are counts
     body: dict[str, Any] | None = None  #: likewise
@@ -184,11 +185,11 @@ class JsonHttpSettings(_HttpSettings):
     key_header: str = ""  #: the header that carries the key
     key_prefix: str = ""  #: what stands before the key in it
     data: str  #: where the bytes are, as in jobs[].bytes
-    encoding: Literal["hex", "base64", "integer", "decimal", "binary"]
+    encoding: Literal["hex", "base64", "integer", "decimal", "binary"]  #: how they are written
     item_bytes: Annotated[int, Field(ge=0, le=1024)] = 0  #: of every item; 0: together
     max_bytes: Annotated[int, Field(ge=64, le=65_536)] = 4096  #: of one call
     expect: dict[str, Any] = Field(default_factory=dict)  #: what a success says
-    errors: tuple[ErrorRuleSettings, ...] = ()
+    errors: tuple[ErrorRuleSettings, ...] = ()  #: the first rule that fits a failure counts
     provenance: tuple[str, ...] = ()  #: what is kept of a reply
 
     @model_validator(mode="after")

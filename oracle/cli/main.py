@@ -28,6 +28,7 @@ _VERBS = {
         "devnet",
         "Run a local chain with coordinator, node and entropy service.",
     ),
+    "init": ("init", "init", "Write a configuration with its keys."),
     "check": ("check", "check", "Look at all that a node needs, and say what would go wrong."),
     "deploy": ("deploy", "deploy", "Deploy a coordinator."),
     "run": ("run", "run", "Run the node."),
