@@ -1,7 +1,7 @@
 """
 What a settings model says of its fields: type, default, and the comment behind `#:`.
 
-One source for docs/configuration.md and for the file that `oracle init` writes.
+From here the file that `oracle init` writes has its words.
 """
 
 from __future__ import annotations

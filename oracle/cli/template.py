@@ -18,8 +18,7 @@ if TYPE_CHECKING:
 _SECTIONS = ("pool", "chains", "sources", "wallet")
 _HEAD = """\
 # Written by `oracle init`. Relative paths are relative to this file; a setting behind # has its
-# default. Secrets stay in files or variables: every x_file can be a variable too, see
-# docs/configuration.md.
+# default. Secrets stay in files or variables.
 """
 
 
