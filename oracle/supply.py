@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 from oracle import log
 from oracle.entropy.health import STARTUP_SAMPLES, Failure, Health, examine, repeats
 from oracle.entropy.limits import Quota, Rate, TokenBucket
+from oracle.entropy.source import TestsItself
 from oracle.errors import (
     SimulatedEntropyError,
     SourceCredentialsError,
@@ -46,6 +47,7 @@ _BACKOFF_FIRST, _BACKOFF_MOST = 0.5, 30.0
 _BREAKER_FAILURES, _BREAKER_SECONDS = 8, 300.0
 _QUARANTINE_FIRST, _QUARANTINE_MOST = 600.0, 86_400.0
 _REFUSED_SECONDS = 600.0
+_VENDOR_TEST_SECONDS = 3600.0
 _EXHAUSTED_SECONDS = 6 * 3600.0  # where nobody knows when the quota begins anew
 
 _REASONS: tuple[tuple[type[SourceError], str], ...] = (
@@ -168,6 +170,7 @@ class Supply:
         self._digest = digest
         self._bucket = TokenBucket(rate) if rate else None
         self._clock = clock
+        self._vendor_test_due = 0.0
         self._stock: deque[Chunk] = deque()
         self._held: list[Chunk] = []
         self._restored = self._reconciled = False
@@ -234,7 +237,7 @@ class Supply:
         afterwards, never an error.
         """
         await self._reconcile(database)
-        if self._left_bytes() < INPUT_BYTES:
+        if self._left_bytes() < INPUT_BYTES or not await self._vendor_agrees(database):
             return
         wanted = n_bytes if self.health.started else max(n_bytes, STARTUP_SAMPLES)
         wanted = min(wanted, self.source.max_bytes, self._left_bytes())
@@ -284,6 +287,33 @@ class Supply:
             await store.close_draw(tx, draw_id, verdict, delivery)
             await self._charge(tx, self.record, 0, billed - 8 * wanted)
         self._tell(began)
+
+    async def _vendor_agrees(self, database: Database) -> bool:
+        """
+        Ask for the vendor's own health test where there is one, at the first draw and every hour;
+        a failed one is quarantine.
+        """
+        now = self._clock()
+        if now < self._vendor_test_due or not isinstance(self.source, TestsItself):
+            return True
+        before = self.record
+        try:
+            if failed := await self.source.failed_tests():
+                raise SourceHealthError(
+                    f"{self.name}: the vendor's own health test says error ({', '.join(failed)}):"
+                    " the source is in quarantine; ask the vendor.",
+                    failure=Failure.VENDOR,
+                )
+        except SourceError as error:
+            self.record = after_failure(before, error, self._now())
+            if self.record.state is SourceState.QUARANTINED:
+                self._destroy()
+            async with database.write() as tx:
+                await store.put(tx, self.record)
+            self._tell(before)
+            return False
+        self._vendor_test_due = now + _VENDOR_TEST_SECONDS
+        return True
 
     async def _charge(
         self, tx: AsyncConnection, record: SourceRecord, requests: int, bits: int

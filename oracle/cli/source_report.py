@@ -110,7 +110,12 @@ async def _drawn(source: EntropySource, quota: Quota) -> dict[str, Any]:
         del sample
         if isinstance(source, QrngOpenApi):
             found["vendorTest"] = [
-                {"test": one.test_type, "result": one.result, "verdict": one.verdict}
+                {
+                    "test": one.test_type,
+                    "result": one.result,
+                    "verdict": one.verdict,
+                    "failed": one.failed,
+                }
                 for one in await source.self_test()
             ]
         if isinstance(source, ReportsUsage):
@@ -239,8 +244,8 @@ def _verdict(found: dict[str, Any], *, devnet: bool) -> str:
         return f"would be quarantined: {found['health']}"
     if found["simulated"] and not devnet:
         return "would be refused: simulated"
-    if any(one["verdict"] == "error" for one in found["vendorTest"] or []):
-        return "would be used, though the vendor's own test says error"
+    if any(one["failed"] for one in found["vendorTest"] or []):
+        return "would be quarantined: the vendor's own test says error"
     if found["state"] == SourceState.EXHAUSTED:
         return "would wait: quota"
     return "would be used"

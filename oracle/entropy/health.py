@@ -33,6 +33,7 @@ class Failure(StrEnum):
     REPETITION = "repetition-count"  #: one value came too often in a row
     PROPORTION = "adaptive-proportion"  #: one value came too often in a window
     REPEAT = "repeat"  #: a block was seen before
+    VENDOR = "vendor"  #: the vendor's own test says so
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,12 @@ if TYPE_CHECKING:
 MAX_BYTES = 64 * 1024  # what is held in memory is kept small
 RAW = "raw"
 SIMULATED = "simulated"
+# What this project's own gateway reports is how full it is: the draw itself will say.
+_TESTS_OF_SUPPLY = frozenset({"pool_level"})
+_NAME_CHARACTERS = 40
+_NOT_SERVED = frozenset(
+    {httpx.codes.NOT_FOUND, httpx.codes.METHOD_NOT_ALLOWED, httpx.codes.NOT_IMPLEMENTED}
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +65,13 @@ class SelfTest:
     test_type: str
     result: float | None
     verdict: str
+
+    @property
+    def failed(self) -> bool:
+        """
+        Whether the vendor says that its entropy must not be used.
+        """
+        return self.verdict == "error" and self.test_type not in _TESTS_OF_SUPPLY
 
 
 class QrngOpenApi:
@@ -149,18 +162,27 @@ class QrngOpenApi:
         """
         Ask for the vendor's own health test and compare it with the server's own thresholds.
 
-        Empty where the server advertises none. Raises `SourceError`.
+        Empty where the server advertises none, or advertises one and serves none. Raises
+        `SourceError`.
         """
         offered = self._known or await self.capabilities()
         if offered.thresholds is None:
             return []
         reply = await self._endpoint.ask("GET", "healthtest", headers=self._headers)
+        if reply.status in _NOT_SERVED:
+            return []
         if reply.status != httpx.codes.OK:
             raise self._endpoint.refusal(reply)
         results = (reply.json() or {}).get("test_result")
         if not isinstance(results, list):
             raise self._endpoint.malformed("no array `test_result`")
         return [_judged(item, offered.thresholds) for item in results if isinstance(item, dict)]
+
+    async def failed_tests(self) -> list[str]:
+        """
+        Return the vendor's own tests that say that its entropy must not be used.
+        """
+        return [one.test_type[:_NAME_CHARACTERS] for one in await self.self_test() if one.failed]
 
     async def _draw(self, order: Mapping[str, Any]) -> Reply:
         n_bytes = order["block_size"] * order["block_count"]

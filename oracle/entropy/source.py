@@ -15,7 +15,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import httpx
 
@@ -88,6 +88,21 @@ class EntropySource(Protocol):
             SourceError: one of its leaves; `retryable` says whether a later call may succeed.
             ValueError: `n_bytes` is below 1.
 
+        """
+        ...
+
+
+@runtime_checkable
+class TestsItself(Protocol):
+    """
+    A source whose vendor publishes what its own health tests say.
+    """
+
+    async def failed_tests(self) -> list[str]:
+        """
+        Return the names of the tests that say that the entropy must not be used.
+
+        Raises `SourceError`.
         """
         ...
 
