@@ -34,6 +34,10 @@ if TYPE_CHECKING:
     from oracle.request import TrackedRequest
     from oracle.service import Service
 
+# All of a session's blocks stay in memory: what anvil has moved to disk, as it does after some
+# hundreds, it rolls back to without the contracts' code.
+STATES = ("--prune-history", "100000")
+
 
 @dataclass
 class Bench:
@@ -109,7 +113,7 @@ class Bench:
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def ground(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Ground]:
-    async with Ground(tmp_path_factory.mktemp("ground"), mining=()) as running:
+    async with Ground(tmp_path_factory.mktemp("ground"), mining=STATES) as running:
         yield running
 
 
