@@ -32,7 +32,7 @@ RESEND_AFTER = 4
 REPLACE_AFTER = 8
 # Blocks after which bytes of a wallet whose key is no longer here are given up.
 RETIRE_AFTER = 32
-# Reverted transactions after which a request is given up.
+# Reverted transactions of its own after which a request is given up.
 MAX_REVERTS = 3
 
 _TAKEN = (Verdict.ACCEPTED, Verdict.KNOWN)
@@ -318,14 +318,16 @@ async def _record_mined(service: Service, slot: Slot, receipt: Receipt) -> None:
     async with service.database.write() as tx:
         await transactions.advance_slot(tx, slot, SlotState.MINED, receipt=receipt)
         passed_over, mined = [], []
-        for tracked in await requests.of_transaction(tx, slot.id):
+        served = await requests.of_transaction(tx, slot.id)
+        for tracked in served:
             outcome = outcomes.get(tracked.request.key.request_id)
             if outcome is None:
                 passed_over.append(tracked)
             elif tracked.state in (State.SIGNED, State.SENT):
                 mined.append((tracked, outcome))
         await requests.fulfilled_all(tx, mined)
-        await _release(tx, passed_over, "passed_over" if receipt.ok else "reverted")
+        reason = "passed_over" if receipt.ok else requests.reverted_reason(len(served))
+        await _release(tx, passed_over, reason)
     fault_point("mined")
     say = log.get().info if receipt.ok else log.get().error
     say(
@@ -342,12 +344,15 @@ async def _record_mined(service: Service, slot: Slot, receipt: Receipt) -> None:
 async def _release(tx: AsyncConnection, served: Sequence[TrackedRequest], reason: str) -> None:
     """
     Let requests go back to CONFIRMED whose bytes will not serve them.
+
+    One that reverts alone again and again is given up. What reverted in company is signed in
+    smaller runs, see `plan_runs`.
     """
     for tracked in served:
         if tracked.state not in (State.SIGNED, State.SENT):
             continue
         after = State.CONFIRMED
-        if reason == "reverted":
+        if reason == requests.REVERTED:
             events = await requests.history(tx, tracked.request.key)
             if sum(event.reason == reason for event in events) + 1 >= MAX_REVERTS:
                 after = State.FAILED

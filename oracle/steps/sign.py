@@ -4,6 +4,7 @@ Sign: DRAWN → SIGNED. Requests that lie close together share a transaction.
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from oracle import log
@@ -24,14 +25,14 @@ from oracle.store import batches, requests, transactions
 from oracle.store.transactions import Purpose, SlotState
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from oracle.chain.fees import Fees
     from oracle.chain.reader import ChainReader
     from oracle.evm import Block
-    from oracle.request import TrackedRequest
+    from oracle.request import RequestKey, TrackedRequest
     from oracle.service import Service
 
 # A leaf that is skipped costs some 700 gas, a transaction of its own more than 30,000.
@@ -76,7 +77,9 @@ async def sign(service: Service, head: Block) -> int:
     seen = set(shown)
     kept_back = [tracked for tracked in drawn if tracked.request not in seen]
     await _say_why(service, kept_back, "waiting_second_endpoint")
-    runs = plan_runs(shown, min(TRANSACTION_GAS_CAP, head.gas_limit // 2))
+    async with service.database.read() as connection:
+        reverted = await requests.smallest_reverts(connection, [request.key for request in shown])
+    runs = plan_runs(shown, min(TRANSACTION_GAS_CAP, head.gas_limit // 2), reverted)
     runs = runs[: MAX_IN_FLIGHT - len(in_flight)]
     signed = {request for run in runs for request in run}
     beyond = [tracked for tracked in drawn if tracked.request in seen - signed]
@@ -124,15 +127,24 @@ async def _let_go(service: Service, head: Block) -> int:
     return len(hopeless)
 
 
-def plan_runs(drawn: Sequence[RandomnessRequest], gas_cap: int) -> list[list[RandomnessRequest]]:
+def plan_runs(
+    drawn: Sequence[RandomnessRequest],
+    gas_cap: int,
+    reverted: Mapping[RequestKey, int] = MappingProxyType({}),
+) -> list[list[RandomnessRequest]]:
     """
     Split requests, in the order of their indices, into runs that one transaction can serve.
 
     A run stays inside one batch of 256 and under the gas cap, and skips no more than `MAX_GAP`
     indices at a time. A request that needs more gas than the cap still gets a run of its own.
+
+    `reverted` holds the sizes of the smallest runs that reverted with a request in them: such a
+    request's next run has half that size at most, and nobody less suspect in it, so that what made
+    n of them revert stands alone after ⌈log₂ n⌉ reverts.
     """
     runs: list[list[RandomnessRequest]] = []
     for request in drawn:
+        most = most_together(reverted.get(request.key))
         if runs:
             run = runs[-1]
             last = run[-1].seed_index
@@ -142,12 +154,21 @@ def plan_runs(drawn: Sequence[RandomnessRequest], gas_cap: int) -> list[list[Ran
             if (
                 request.seed_index // BATCH == last // BATCH
                 and request.seed_index - last <= MAX_GAP
+                and most == most_together(reverted.get(run[0].key))
+                and len(together) <= most
                 and gas <= gas_cap
             ):
                 run.append(request)
                 continue
         runs.append([request])
     return runs
+
+
+def most_together(reverted: int | None) -> int:
+    """
+    Return how many requests may share a run with one whose smallest reverted run had this size.
+    """
+    return BATCH if reverted is None else (reverted + 1) // 2
 
 
 async def _shown_by_another(

@@ -232,6 +232,11 @@ NO_OUTCOME: dict[str, object] = {
 }
 
 
+# The reason of a request that reverted alone, and what stands before the size of a larger run.
+REVERTED = "reverted"
+_REVERTED_AMONG = "reverted_among_"
+
+
 async def get(connection: AsyncConnection, key: RequestKey) -> TrackedRequest | None:
     """
     Return a request by its key.
@@ -336,6 +341,39 @@ async def history(connection: AsyncConnection, key: RequestKey) -> Sequence[Row[
         .order_by(request_events.c.id)
     )
     return rows.all()
+
+
+def reverted_reason(size: int) -> str:
+    """
+    Return the reason of a request whose run of so many reverted.
+    """
+    return REVERTED if size == 1 else f"{_REVERTED_AMONG}{size}"
+
+
+async def smallest_reverts(
+    connection: AsyncConnection, keys: Sequence[RequestKey]
+) -> dict[RequestKey, int]:
+    """
+    Return, for those requests of one contract that were in a run that reverted, the size of the
+    smallest such run.
+    """
+    if not keys:
+        return {}
+    rows = await connection.execute(
+        select(request_events.c.request_id, request_events.c.reason)
+        .where(
+            request_events.c.chain_id == keys[0].chain_id,
+            request_events.c.contract == keys[0].contract,
+            request_events.c.request_id.in_([key.request_id for key in keys]),
+            request_events.c.reason.startswith(REVERTED),
+        )
+        .distinct()
+    )
+    smallest: dict[bytes, int] = {}
+    for id_, reason in rows:
+        size = 1 if reason == REVERTED else int(reason.removeprefix(_REVERTED_AMONG))
+        smallest[id_] = min(size, smallest.get(id_, size))
+    return {key: smallest[key.request_id] for key in keys if key.request_id in smallest}
 
 
 async def count_by_state(connection: AsyncConnection) -> dict[State, int]:

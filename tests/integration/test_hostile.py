@@ -20,7 +20,7 @@ from oracle.devnet.processes import free_port
 from oracle.entropy import merkle
 from oracle.errors import EndpointError, InconsistentChainError
 from oracle.evm import keccak
-from oracle.protocols.coordinator import Reveal
+from oracle.protocols.coordinator import CoordinatorProtocol, Reveal
 from oracle.request import State
 from oracle.steps.draw import draw
 from oracle.steps.sign import sign
@@ -29,7 +29,7 @@ from oracle.store import batches, requests, transactions
 from oracle.store.transactions import SlotState
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
     from oracle.evm import Log
     from oracle.request import RandomnessRequest
@@ -276,3 +276,37 @@ async def test_slots_of_one_wallet_never_share_a_nonce(bench: Bench) -> None:
         )
     nonces = [slot.nonce for slot in slots]
     assert nonces == list(range(nonces[0], nonces[0] + len(nonces)))
+
+
+async def test_a_request_that_makes_its_run_revert_is_given_up_and_the_others_are_served(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = [bench.made(await bench.mined(await bench.send_roll())) for _ in range(5)]
+    poison = made[2]
+    real = bench.service.protocol.fulfill_gas
+
+    def too_little(run: Sequence[RandomnessRequest], *, gaps: int, proof: int) -> int:
+        # The contract reverts a call that cannot give a callback the gas that it was promised.
+        return 80_000 if poison in run else real(run, gaps=gaps, proof=proof)
+
+    monkeypatch.setattr(CoordinatorProtocol, "fulfill_gas", staticmethod(too_little))
+    await _settle(bench, 10)
+
+    assert await bench.state(poison) is State.FAILED
+    assert await _reverts(bench, poison) == [
+        "reverted_among_5",
+        "reverted_among_3",
+        "reverted",
+        "reverted",
+        "reverted",
+    ]
+    for request in made:
+        if request != poison:
+            assert await bench.state(request) is State.DONE
+            assert "reverted" not in await _reverts(bench, request)
+
+
+async def _reverts(bench: Bench, request: RandomnessRequest) -> list[str]:
+    async with bench.service.database.read() as connection:
+        events = await requests.history(connection, request.key)
+    return [event.reason for event in events if (event.reason or "").startswith("reverted")]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from math import ceil, log2
 from typing import TYPE_CHECKING
 
 import pytest
@@ -9,11 +10,11 @@ from hypothesis import strategies as st
 
 from oracle.evm import TRANSACTION_GAS_CAP
 from oracle.protocols.coordinator import BATCH
-from oracle.steps.sign import MAX_GAP, plan_runs
+from oracle.steps.sign import MAX_GAP, most_together, plan_runs
 from tests.factories import PROTOCOL, make_request
 
 if TYPE_CHECKING:
-    from oracle.request import RandomnessRequest
+    from oracle.request import RandomnessRequest, RequestKey
 
 pytestmark = pytest.mark.unit
 
@@ -105,3 +106,58 @@ def test_gap_splits_exactly_above_its_limit() -> None:
 
 def test_nothing_drawn_makes_no_run() -> None:
     assert plan_runs([], TRANSACTION_GAS_CAP) == []
+
+
+@given(drawn, caps, st.data())
+def test_what_reverted_together_is_split_and_nothing_else_changes(
+    requests: list[RandomnessRequest], cap: int, data: st.DataObject
+) -> None:
+    sizes = st.none() | st.integers(1, BATCH)
+    drawn_sizes = data.draw(st.lists(sizes, min_size=len(requests), max_size=len(requests)))
+    reverted = {
+        request.key: size
+        for request, size in zip(requests, drawn_sizes, strict=True)
+        if size is not None
+    }
+    runs = plan_runs(requests, cap, reverted)
+    assert [request for run in runs for request in run] == requests
+    for run in runs:
+        sizes_in_run = [reverted.get(request.key) for request in run]
+        assert len(run) <= min(map(most_together, sizes_in_run))
+        # Nobody waits for the poison of a run that it was never in.
+        assert None not in sizes_in_run or set(sizes_in_run) == {None}
+        assert len({request.seed_index // BATCH for request in run}) == 1
+        assert len(run) == 1 or gas_of(run) <= cap
+
+
+@given(st.integers(1, 200), st.data())
+def test_a_poison_stands_alone_after_as_many_reverts_as_halvings(
+    count: int, data: st.DataObject
+) -> None:
+    requests = [make_request(index, callback_gas_limit=0) for index in range(count)]
+    poison = data.draw(st.sampled_from(requests))
+    waiting = requests
+    reverted: dict[RequestKey, int] = {}
+    reverts = 0
+    while True:
+        [run] = [run for run in plan_runs(waiting, TRANSACTION_GAS_CAP, reverted) if poison in run]
+        if len(run) == 1:
+            break
+        reverts += 1
+        reverted |= {request.key: len(run) for request in run}
+        waiting = run
+    assert reverts <= ceil(log2(count))
+
+
+def test_a_run_that_reverted_is_halved_and_halved_again() -> None:
+    requests = [make_request(index) for index in range(8)]
+    for size, most in ((8, 4), (4, 2), (3, 2), (2, 1), (1, 1)):
+        reverted = {request.key: size for request in requests}
+        runs = plan_runs(requests, TRANSACTION_GAS_CAP, reverted)
+        assert [len(run) for run in runs] == [most] * (8 // most)
+
+
+def test_a_fresh_request_does_not_join_those_that_reverted() -> None:
+    suspect, fresh = make_request(0), make_request(1)
+    runs = plan_runs([suspect, fresh], TRANSACTION_GAS_CAP, {suspect.key: 8})
+    assert runs == [[suspect], [fresh]]
