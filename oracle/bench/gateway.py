@@ -11,16 +11,15 @@ import base64
 import hashlib
 import json
 import os
-import sys
 import time
 from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import aiohttp
 
-from oracle.devnet.processes import Process, free_port
+from oracle.bench.process import cpu_seconds, resident_mib, start_gateway
+from oracle.devnet.processes import free_port
 from oracle.errors import OracleError
 from oracle.store import clients
 from oracle.store.engine import Database, now
@@ -29,6 +28,9 @@ from oracle.store.seal import EpochFile, PoolKey
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
+
+    from oracle.devnet.processes import Process
 
 BLOCK_BYTES = 32
 _FILL = 5_000
@@ -80,24 +82,23 @@ async def measure(
         upstream_port, port = free_port(), free_port()
         say(f"filling a pool with {requests} blocks")
         key = await _prepare(folder, requests, upstream_port)
-        for name, options in (
-            ("upstream", ("--simulate", "--port", str(upstream_port))),
-            (
-                "gateway",
-                ("--config", "gateway.toml", "--allow-simulated", "--port", str(port)),
-            ),
-        ):
-            argv = [sys.executable, "-m", "oracle", "gateway", *options]
-            process = await Process.start(name, argv, folder)
-            stack.push_async_callback(process.stop)
+        await start_gateway(stack, "upstream", folder, "--simulate", port=upstream_port)
+        process = await start_gateway(
+            stack,
+            "gateway",
+            folder,
+            *("--config", "gateway.toml", "--allow-simulated"),
+            port=port,
+        )
+        url = f"http://127.0.0.1:{port}"
+        await until_ready(url, process)
         session = await stack.enter_async_context(
             aiohttp.ClientSession(
-                base_url=f"http://127.0.0.1:{port}",
+                base_url=url,
                 connector=aiohttp.TCPConnector(limit=concurrency),
                 headers={"Authorization": f"Bearer {key}"},
             )
         )
-        await _until_ready(session, process)
         say(f"drawing them with {concurrency} clients")
         return await _draw(session, process, requests, concurrency)
 
@@ -150,17 +151,21 @@ key_file = "anu.key"
     return client
 
 
-async def _until_ready(session: aiohttp.ClientSession, process: Process) -> None:
+async def until_ready(url: str, process: Process) -> None:
+    """
+    Wait for a gateway to answer. Raises `OracleError` when it does not.
+    """
     deadline = time.monotonic() + _READY_SECONDS
-    while True:
-        process.check()
-        try:
-            async with session.get("/healthz"):
-                return
-        except aiohttp.ClientError:
-            if time.monotonic() > deadline:
-                raise OracleError("the gateway does not answer: see gateway.log") from None
-        await asyncio.sleep(0.05)
+    async with aiohttp.ClientSession() as session:
+        while True:
+            process.check()
+            try:
+                async with session.get(f"{url}/healthz"):
+                    return
+            except aiohttp.ClientError:
+                if time.monotonic() > deadline:
+                    raise OracleError(f"{process.name} does not answer: see its log") from None
+            await asyncio.sleep(0.05)
 
 
 async def _draw(
@@ -185,16 +190,16 @@ async def _draw(
                 raise OracleError(f"the gateway answers {reply.status}: see gateway.log")
             seen.add(hashlib.sha256(base64.b64decode(document["entropy"][0])).digest())
             if len(latencies) == requests // _WARM_PART:
-                memory.append(_resident_mib(process.pid))
+                memory.append(resident_mib(process.pid))
 
-    cpu = _cpu_seconds(process.pid)
+    cpu = cpu_seconds(process.pid)
     started = time.perf_counter()
     async with asyncio.TaskGroup() as tasks:
         for _ in range(concurrency):
             tasks.create_task(client())
     seconds = time.perf_counter() - started
-    memory.append(_resident_mib(process.pid))
-    used = _cpu_seconds(process.pid)
+    memory.append(resident_mib(process.pid))
+    used = cpu_seconds(process.pid)
     latencies.sort()
     return GatewayFigures(
         clients=concurrency,
@@ -210,22 +215,3 @@ async def _draw(
         memory_warm_mib=memory[0],
         memory_end_mib=memory[-1],
     )
-
-
-def _resident_mib(pid: int) -> float | None:
-    try:
-        text = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
-    except OSError:
-        return None
-    [line] = [line for line in text.splitlines() if line.startswith("VmRSS:")]
-    return round(int(line.split()[1]) / 1024, 1)
-
-
-def _cpu_seconds(pid: int) -> float | None:
-    try:
-        text = Path(f"/proc/{pid}/stat").read_text(encoding="ascii")
-    except OSError:
-        return None
-    # After the name, which may hold blanks, come the state and then numbers; see proc(5).
-    user, system = text.rpartition(")")[2].split()[11:13]
-    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")

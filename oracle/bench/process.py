@@ -1,11 +1,31 @@
 """
-What the system tells of a process; nothing where it does not tell (Linux does).
+A gateway in a process of its own, and what the system tells of a process; nothing where it does
+not tell (Linux does).
 """
 
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from oracle.devnet.processes import Process
+
+if TYPE_CHECKING:
+    from contextlib import AsyncExitStack
+
+
+async def start_gateway(
+    stack: AsyncExitStack, name: str, folder: Path, *options: str, port: int
+) -> Process:
+    """
+    Start `oracle gateway` in a folder; the stack stops it.
+    """
+    argv = [sys.executable, "-m", "oracle", "gateway", *options, "--port", str(port)]
+    process = await Process.start(name, argv, folder)
+    stack.push_async_callback(process.stop)
+    return process
 
 
 def cpu_seconds(pid: int) -> float | None:

@@ -18,7 +18,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from oracle.bench.figures import Figures
+    from oracle.bench.gateway import GatewayFigures
     from oracle.bench.node import NodeFigures
+    from oracle.bench.refill import RefillFigures
+
+_SEEDS_MOST = 10_000
 
 
 @click.group()
@@ -66,6 +70,55 @@ def node(requests: int, *, as_json: bool) -> None:
         print_json([each.document() for each in figures])
     else:
         _print_node(figures)
+
+
+@bench.command(epilog="Example: oracle bench entropy --requests 10000 --json")
+@click.option("--requests", type=click.IntRange(100), default=100_000, show_default=True)
+@json_option
+def entropy(requests: int, *, as_json: bool) -> None:
+    """
+    Measure how fast seeds come into a pool and how fast the gateway gives them away.
+
+    As many seeds as requests, at most 10,000, are drawn from a simulator. The gateway serves a
+    pool of its own to fifty clients, and no block may come twice. All share this machine.
+    """
+    refills, gateway = run_until_told(_entropy(requests, as_json=as_json))
+    if as_json:
+        print_json(
+            {"refill": [each.document() for each in refills], "gateway": gateway.document()}
+        )
+    else:
+        _print_entropy(refills, gateway)
+    if gateway.served_twice:
+        raise SystemExit(1)
+
+
+async def _entropy(requests: int, *, as_json: bool) -> tuple[list[RefillFigures], GatewayFigures]:
+    from oracle import log  # noqa: PLC0415 - not needed for --help
+    from oracle.bench import gateway, refill  # noqa: PLC0415 - SQLAlchemy is slow to import
+
+    log.configure("warning")
+    say = _narrator(as_json=as_json)
+    with tempfile.TemporaryDirectory(prefix="oracle-bench-") as folder:
+        refills = await refill.measure(Path(folder), seeds=min(requests, _SEEDS_MOST), say=say)
+    with tempfile.TemporaryDirectory(prefix="oracle-bench-") as folder:
+        return refills, await gateway.measure(Path(folder), requests=requests, say=say)
+
+
+def _print_entropy(refills: Sequence[RefillFigures], gateway: GatewayFigures) -> None:
+    from rich.console import Console  # noqa: PLC0415 - not needed for --help
+    from rich.table import Table  # noqa: PLC0415
+
+    table = Table(title="seeds into the pool", title_justify="left")
+    for name in refills[0].document():
+        table.add_column(name.replace("_", " "), justify="right")
+    for each in refills:
+        table.add_row(*(str(value) for value in each.document().values()))
+    Console().print(table)
+    table = Table("", "", title="requests to the gateway", title_justify="left")
+    for name, value in gateway.document().items():
+        table.add_row(name.replace("_", " "), str(value))
+    Console().print(table)
 
 
 async def _node(requests: int, *, as_json: bool) -> list[NodeFigures]:
