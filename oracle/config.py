@@ -109,7 +109,8 @@ class ChainSettings(Section):
     wallet: WalletSettings  #: the coordinator's operator
     devnet: bool = False  #: a throw-away chain: simulated entropy and well-known keys are allowed
     trusted: bool | None = None  #: the first endpoint is the operator's own; default on a devnet
-    confirmations: Annotated[int, Field(ge=0)] | None = None  #: depth at which a block counts
+    #: depth at which a block counts; default: 12, on a devnet 0
+    confirmations: Annotated[int, Field(ge=0)] | None = None
     max_fee_gwei: Annotated[Decimal, Field(gt=0)] = Decimal(200)  #: never pay more per gas
     priority_fee_gwei: Annotated[Decimal, Field(ge=0)] = Decimal("0.1")  #: on top of the base fee
     max_priority_fee_gwei: Annotated[Decimal, Field(ge=0)] = Decimal(5)  #: for replacements
@@ -152,7 +153,8 @@ class PoolSettings(Section):
     epoch_file: Path | None = None  #: default: the key file's name with .epoch behind it
     fresh: Annotated[int, Field(ge=256)] = 512  #: blocks kept ready beside the committed ones
     max_age_hours: Annotated[float, Field(gt=0)] = 720  #: unbound blocks are destroyed after that
-    sources_per_seed: Annotated[int, Field(ge=1)] | None = None  #: default: 2 if there are 2
+    #: vendors that a seed is mixed from; default: 2 where there are 2
+    sources_per_seed: Annotated[int, Field(ge=1)] | None = None
 
 
 class Settings(BaseSettings):

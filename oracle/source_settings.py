@@ -26,16 +26,16 @@ class QuotaSettings(Section):
     What an account may draw in a period; the node stops there by itself.
     """
 
-    requests: Annotated[int, Field(gt=0)] | None = None  #: in a period
-    bits: Annotated[int, Field(gt=0)] | None = None  #: in a period
-    per: Literal["day", "month"] = "month"  #: UTC
-    reset_day: Annotated[int, Field(ge=1, le=28)] = 1  #: of the month
+    requests: Annotated[int, Field(gt=0)] | None = None  #: how many in a period
+    bits: Annotated[int, Field(gt=0)] | None = None  #: how many in a period
+    per: Literal["day", "month"] = "month"  #: the period, in UTC
+    reset_day: Annotated[int, Field(ge=1, le=28)] = 1  #: day of the month on which it begins anew
 
 
 class _SourceSettings(Section):
     vendor: str | None = None  #: who runs it: sources of one vendor count as one
-    requests_per_minute: Annotated[float, Field(gt=0)] | None = None  #: default: the vendor's
-    quota: QuotaSettings | None = None  #: of the account
+    requests_per_minute: Annotated[float, Field(gt=0)] | None = None  #: default: the vendor's rate
+    quota: QuotaSettings | None = None  #: what the account may draw
 
 
 class _HttpSettings(_SourceSettings):
@@ -123,7 +123,7 @@ class LfdSettings(_HttpSettings):
     """
 
     kind: Literal["lfd"]  #: which API it speaks
-    url: str = "https://lfdr.de/qrng_api/qrng"  #: all of it
+    url: str = "https://lfdr.de/qrng_api/qrng"  #: the whole address
 
 
 class QuandelaSettings(_HttpSettings):
@@ -158,7 +158,7 @@ class ErrorRuleSettings(Section):
     meaning: Literal["retry", "throttled", "quota", "credentials", "refused"]
     status: int | None = None  #: of HTTP; default: any
     contains: str = ""  #: a part of the reply's text
-    retry_after: Annotated[float, Field(gt=0)] = 10.0  #: seconds
+    retry_after: Annotated[float, Field(gt=0)] = 10.0  #: seconds to wait
     resets: Literal["day", "month"] | None = None  #: when a used-up quota begins anew
 
     @model_validator(mode="after")
@@ -177,18 +177,18 @@ class JsonHttpSettings(_HttpSettings):
     url: str  #: what stands before `path`
     key: SecretStr | None = None  #: sent where `path` or `key_header` says
     key_file: Path | None = None  #: a file that holds the key
-    method: Literal["GET", "POST"] = "GET"  #: of HTTP
+    method: Literal["GET", "POST"] = "GET"  #: of the HTTP request
     path: str = ""  #: `{key}` in it stands for the key
-    query: dict[str, str] = Field(default_factory=dict)  #: {items} and {bytes} are counts
-    body: dict[str, Any] | None = None  #: likewise
+    query: dict[str, str] = Field(default_factory=dict)  #: of the URL; {items}, {bytes}: counts
+    body: dict[str, Any] | None = None  #: sent as JSON, with the same counts
     headers: dict[str, str] = Field(default_factory=dict)  #: never credentials
     key_header: str = ""  #: the header that carries the key
     key_prefix: str = ""  #: what stands before the key in it
     data: str  #: where the bytes are, as in jobs[].bytes
     encoding: Literal["hex", "base64", "integer", "decimal", "binary"]  #: how they are written
-    item_bytes: Annotated[int, Field(ge=0, le=1024)] = 0  #: of every item; 0: together
-    max_bytes: Annotated[int, Field(ge=64, le=65_536)] = 4096  #: of one call
-    expect: dict[str, Any] = Field(default_factory=dict)  #: what a success says
+    item_bytes: Annotated[int, Field(ge=0, le=1024)] = 0  #: width of an item; 0: any
+    max_bytes: Annotated[int, Field(ge=64, le=65_536)] = 4096  #: of one call at most
+    expect: dict[str, Any] = Field(default_factory=dict)  #: what a success says, by path
     errors: tuple[ErrorRuleSettings, ...] = ()  #: the first rule that fits a failure counts
     provenance: tuple[str, ...] = ()  #: what is kept of a reply
 
