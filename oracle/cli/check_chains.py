@@ -227,7 +227,9 @@ async def _check_runway(
     if not chain.runway:
         findings.ok(where, "runway", f"{left} seeds are left, and no more are committed")
     elif not left:
-        findings.warn(where, "runway", said, "requests revert until the node commits")
+        findings.warn(
+            where, "runway", said, "requests revert until the node, or `oracle commit`, commits"
+        )
     elif min(left, chain.runway) < LOW_WATER and not chain.devnet:
         findings.warn(
             where,

@@ -32,6 +32,7 @@ _VERBS = {
     "check": ("check", "check", "Look at all that a node needs, and say what would go wrong."),
     "deploy": ("deploy", "deploy", "Deploy a coordinator."),
     "run": ("run", "run", "Run the node."),
+    "commit": ("commit", "commit", "Commit seeds now, without the node."),
     "request": ("request", "request", "Ask a coordinator for random words and wait for them."),
     "requests": ("requests", "requests", "Look at the requests that this node knows."),
     "verify": ("verify", "verify", "Check a request from an endpoint alone."),
