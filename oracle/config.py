@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import difflib
 import os
-import stat
 import tomllib
 from decimal import Decimal
 from pathlib import Path
@@ -32,47 +31,16 @@ from pydantic_settings import (
 )
 
 from oracle.errors import ConfigError
-from oracle.evm import checksum_address
+from oracle.given import ENVIRONMENT_PREFIX, check_address, variable_of
 from oracle.source_settings import KINDS, ErrorRuleSettings, QuotaSettings, Section, SourceSettings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-ENVIRONMENT_PREFIX = "ORACLE_"
 _SECRETS = frozenset({"key", "password", "token"})
 
 
-def _check_address(text: str) -> str:
-    try:
-        address = checksum_address(text)
-    except ValueError:
-        raise ValueError("an address is 0x and 40 hexadecimal digits") from None
-    digits = text.removeprefix("0x")
-    if digits not in (digits.lower(), digits.upper()) and text != address:
-        raise ValueError("the address has a wrong checksum: a digit or its case is mistyped")
-    return address
-
-
-def checked_address(text: str, option: str) -> str:
-    """
-    Return an address in EIP-55 form; raises `ConfigError` naming the option that held it.
-    """
-    try:
-        return _check_address(text)
-    except ValueError as error:
-        raise ConfigError(f"{option} {text}: {error}") from None
-
-
-def checked_endpoint(url: str, option: str) -> str:
-    """
-    Return the URL of a JSON-RPC endpoint; raises `ConfigError` when it is none over HTTP.
-    """
-    if not url.startswith(("http://", "https://")):
-        raise ConfigError(f"{option} must begin with http:// or https://")
-    return url
-
-
-Address = Annotated[str, AfterValidator(_check_address)]
+Address = Annotated[str, AfterValidator(check_address)]
 # What a variable's name can carry too.
 Name = Annotated[str, Field(pattern=r"^[a-z0-9_]+$")]
 
@@ -263,50 +231,6 @@ def load_pool_settings(path: Path) -> Settings:
         chains = True  # what is wrong is said below
     chains |= any(name.startswith(variable_of("chains", "")) for name in os.environ)
     return (Settings if chains else GatewaySettings).load(path)
-
-
-def secret(value: SecretStr | None, file: Path | None, *, what: str, variable: str) -> str:
-    """
-    Return a secret from its value or its file.
-
-    Raises `ConfigError` when there is none, or its file can be read by everybody.
-    """
-    if value is not None:
-        return value.get_secret_value().strip()
-    if file is None:
-        raise ConfigError(
-            f"there is no {what}: set {variable}, or {variable}_FILE to a file that holds it"
-        )
-    return read_secret_file(file)
-
-
-def read_secret_file(path: Path) -> str:
-    """
-    Return what a secret file holds, without white space around it.
-
-    Raises `ConfigError` when it cannot be read, is empty, or is open to everybody.
-    """
-    try:
-        mode = path.stat().st_mode
-        text = path.read_text(encoding="utf-8").strip()
-    except FileNotFoundError:
-        raise ConfigError(f"the secret file {path} does not exist") from None
-    except (OSError, UnicodeDecodeError):
-        raise ConfigError(
-            f"the secret file {path} cannot be read: check its owner and mode"
-        ) from None
-    if mode & (stat.S_IROTH | stat.S_IWOTH):
-        raise ConfigError(f"the secret file {path} is open to everybody: run `chmod 600 {path}`")
-    if not text:
-        raise ConfigError(f"the secret file {path} is empty")
-    return text
-
-
-def variable_of(*place: str) -> str:
-    """
-    Name the environment variable of a setting.
-    """
-    return ENVIRONMENT_PREFIX + "__".join(place).upper()
 
 
 def _refuse_secrets(path: Path, content: Mapping[str, Any], place: list[str]) -> None:

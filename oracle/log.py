@@ -9,8 +9,6 @@ import re
 import sys
 from typing import TYPE_CHECKING, Any
 
-import structlog
-
 if TYPE_CHECKING:
     from collections.abc import MutableMapping
     from contextlib import AbstractContextManager
@@ -46,6 +44,8 @@ def configure(level: str = "info", *, json: bool = False) -> None:
     """
     Send logs to stderr: readable lines, or one JSON document a line.
     """
+    import structlog  # noqa: PLC0415 - it is slow to import, and no --help logs
+
     renderer: Processor = (
         structlog.processors.JSONRenderer()
         if json
@@ -70,6 +70,8 @@ def get() -> FilteringBoundLogger:
     """
     Return the logger; events are named by what was done (`request_confirmed`, `transaction_sent`).
     """
+    import structlog  # noqa: PLC0415
+
     logger: FilteringBoundLogger = structlog.get_logger()
     return logger
 
@@ -78,4 +80,6 @@ def bound(**context: str) -> AbstractContextManager[None]:
     """
     Add context to every event of this task, until the block ends.
     """
+    import structlog  # noqa: PLC0415
+
     return structlog.contextvars.bound_contextvars(**context)

@@ -12,8 +12,8 @@ from ape.cli import ConnectedProviderCommand, account_option
 from ape.exceptions import ContractLogicError
 
 from oracle.cli.request import request as verb
-from oracle.config import checked_address
 from oracle.errors import ConfigError, OracleError
+from oracle.given import checked_address
 from oracle.protocols.coordinator import words as words_of
 from scripts._chain import container, options_of, speaking
 

@@ -16,22 +16,16 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from oracle.cli.chains import configured_signer
 from oracle.cli.options import load_signer
-from oracle.config import (
-    Settings,
-    checked_address,
-    checked_endpoint,
-    read_secret_file,
-)
 from oracle.errors import ChainError, ConfigError, DatabaseLockedError, OracleError
+from oracle.given import checked_address, checked_endpoint, read_secret_file
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
 
     from oracle.chain.reader import Web3Reader
     from oracle.chain.wallets import LocalSigner, UnsignedTransaction
-    from oracle.config import ChainSettings
+    from oracle.config import ChainSettings, Settings
     from oracle.evm import Receipt
     from oracle.store.engine import Database
 
@@ -94,6 +88,8 @@ def find_place(
     Return where to act. A configuration that was named wins over an endpoint in the environment;
     with `several` its first chain stands for all.
     """
+    from oracle.config import Settings  # noqa: PLC0415 - pydantic is slow to import
+
     given = click.get_current_context().get_parameter_source("rpc_url")
     if config is not None and given is ParameterSource.COMMANDLINE:
         raise ConfigError("--config and --rpc-url exclude each other: one says where to act")
@@ -155,6 +151,8 @@ def load_payer(place: Place, keystore: Path | None) -> LocalSigner:
     """
     Load the wallet that was named, else the one of the configuration.
     """
+    from oracle.cli.chains import configured_signer  # noqa: PLC0415 - eth_hash is slow to import
+
     named = keystore or any(
         os.environ.get(name) for name in ("ORACLE_WALLET_KEY", "ORACLE_WALLET_KEY_FILE")
     )
@@ -168,6 +166,7 @@ def configured_address(place: Place) -> str:
     Return the configured wallet's address; for a keystore file without its password.
     """
     from oracle.chain.wallets import keystore_address  # noqa: PLC0415 - web3 is slow to import
+    from oracle.cli.chains import configured_signer  # noqa: PLC0415
 
     assert place.chain is not None
     assert place.chain_name is not None

@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from oracle.cli.options import config_option, json_option, print_json
-from oracle.config import Settings, checked_endpoint
 from oracle.errors import ChainError, ConfigError
+from oracle.given import checked_endpoint
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
     from oracle.audit.report import Money, Named, Report
-    from oracle.config import ChainSettings
+    from oracle.config import ChainSettings, Settings
 
 _LISTS = {
     "withheld": "withheld: cancelled, or their windows closed",
@@ -39,6 +39,8 @@ def audit(config: Path, *, as_json: bool) -> None:
     one, and bound once; fees, earnings and escrow adding up; no row of the store contradicting
     the chain. Nothing is written. Exit code 1 on a finding.
     """
+    from oracle.config import Settings  # noqa: PLC0415 - pydantic is slow to import
+
     reports = asyncio.run(_audit(Settings.load(config)))
     if as_json:
         print_json(

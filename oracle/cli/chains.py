@@ -9,8 +9,8 @@ from urllib.parse import urlsplit
 
 from oracle import faults
 from oracle.cli import claims
-from oracle.config import checked_endpoint, read_secret_file, secret, variable_of
 from oracle.errors import ConfigError
+from oracle.given import checked_endpoint, read_secret_file, secret, variable_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

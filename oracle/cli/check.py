@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 import click
 
 from oracle.cli.options import config_option, json_option, print_json
-from oracle.config import Settings
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from oracle.cli.findings import Findings
+    from oracle.config import Settings
 
 _STYLES = {"ok": "green", "warning": "yellow", "error": "red"}
 
@@ -37,6 +37,8 @@ def check(config: Path, *, draw: bool, as_json: bool) -> None:
     coordinator, logs, runway and money. Nothing is sent, and nothing written but the count of what
     --draw used. Exit code 1 on an error, 2 when the configuration cannot be read.
     """
+    from oracle.config import Settings  # noqa: PLC0415 - pydantic is slow to import
+
     findings = asyncio.run(_check(Settings.load(config), draw=draw))
     if as_json:
         print_json(findings.document())

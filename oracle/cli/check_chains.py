@@ -17,8 +17,8 @@ from oracle.cli.acts import configured_place, ether
 from oracle.cli.chains import checked_endpoints, configured_signer
 from oracle.cli.findings import Findings
 from oracle.cli.wallet_money import balance_of
-from oracle.config import checked_endpoint
 from oracle.errors import EndpointError, OracleError
+from oracle.given import checked_endpoint
 from oracle.protocols.coordinator import CoordinatorProtocol
 from oracle.steps.commit import MAX_ROOTS
 from oracle.steps.watch import RANGE

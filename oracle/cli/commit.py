@@ -15,12 +15,12 @@ import click
 from oracle import log
 from oracle.cli.acts import confirm, ether, yes_option
 from oracle.cli.options import config_option, json_option, print_json
-from oracle.config import Settings
 from oracle.errors import ConfigError, DatabaseLockedError, EndpointError, OracleError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from oracle.config import Settings
     from oracle.protocols.coordinator import Counters
     from oracle.runner import Runner
     from oracle.service import Service
@@ -49,6 +49,8 @@ def commit(
     A node that runs does this by itself, so this is refused while one does. The pool is filled
     first, as far as the sources deliver.
     """
+    from oracle.config import Settings  # noqa: PLC0415 - pydantic is slow to import
+
     log.configure("warning")
     settings = Settings.load(config)
     if chain is None and len(settings.chains) > 1:

@@ -27,8 +27,8 @@ from oracle.cli.acts import (
     yes_option,
 )
 from oracle.cli.options import json_option, print_json
-from oracle.config import checked_address
 from oracle.errors import ConfigError
+from oracle.given import checked_address
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine

@@ -12,7 +12,6 @@ import click
 
 from oracle.cli.options import config_option, json_option, print_json
 from oracle.cli.wallet import write_secret_file
-from oracle.config import Settings, load_pool_settings
 
 
 @click.group()
@@ -52,6 +51,7 @@ def status(config: Path, *, as_json: bool) -> None:
     pool; also while the node runs. Nothing is drawn.
     """
     from oracle.cli import source_report  # noqa: PLC0415 - Rich and SQLAlchemy are slow to import
+    from oracle.config import Settings  # noqa: PLC0415
 
     document = asyncio.run(source_report.status(Settings.load(config)))
     if as_json:
@@ -72,6 +72,7 @@ def check(config: Path, *, as_json: bool) -> None:
     its pool from these sources.
     """
     from oracle.cli import source_report  # noqa: PLC0415 - Rich and SQLAlchemy are slow to import
+    from oracle.config import Settings  # noqa: PLC0415
 
     document = asyncio.run(source_report.check(Settings.load(config)))
     if as_json:
@@ -104,6 +105,7 @@ def draw(config: Path, blocks: int | None, *, allow_simulated: bool, as_json: bo
     """
     from oracle import log  # noqa: PLC0415 - not needed for --help
     from oracle.cli import pool_acts  # noqa: PLC0415 - SQLAlchemy is slow to import
+    from oracle.config import load_pool_settings  # noqa: PLC0415
 
     log.configure("info")
     settings = load_pool_settings(config)
@@ -147,6 +149,7 @@ def report(
     """
     from oracle.cli import sample_report  # noqa: PLC0415 - SQLAlchemy is slow to import
     from oracle.cli.acts import confirm  # noqa: PLC0415 - beside the others
+    from oracle.config import load_pool_settings  # noqa: PLC0415
 
     settings = load_pool_settings(config)
     sources = sample_report.chosen(settings, source)
@@ -183,6 +186,7 @@ def rotate_key(config: Path, backup: Path | None, *, yes: bool, as_json: bool) -
     """
     from oracle.cli import pool_acts  # noqa: PLC0415 - SQLAlchemy is slow to import
     from oracle.cli.acts import confirm  # noqa: PLC0415 - beside the others
+    from oracle.config import load_pool_settings  # noqa: PLC0415
 
     settings = load_pool_settings(config)
     confirm(pool_acts.rotation(settings, backup), yes=yes, refused="nothing was changed")

@@ -16,13 +16,12 @@ import click
 from oracle import faults, log
 from oracle.cli.gateway_keys import config_option, keys, refuse_nodes_database
 from oracle.cli.options import load_pool_key, log_json_option
-from oracle.cli.sources import compose_supplies
-from oracle.config import GatewaySettings
 from oracle.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
+    from oracle.config import GatewaySettings
     from oracle.gateway.server import Tls
 
 _PEM = click.Path(path_type=Path, dir_okay=False)
@@ -93,6 +92,8 @@ def _serve(  # noqa: PLR0913 - the options of the command
     if config is None:
         asyncio.run(_simulate(host, port, tls))
         return
+    from oracle.config import GatewaySettings  # noqa: PLC0415 - pydantic is slow to import
+
     settings = GatewaySettings.load(config)
     asyncio.run(_serve_pool(settings, host, port, tls, allow_simulated=allow_simulated))
 
@@ -118,7 +119,8 @@ async def _simulate(host: str, port: int, tls: Tls | None) -> None:
 async def _serve_pool(
     settings: GatewaySettings, host: str, port: int, tls: Tls | None, *, allow_simulated: bool
 ) -> None:
-    from oracle.gateway.app import create_app  # noqa: PLC0415 - FastAPI is slow to import
+    from oracle.cli.sources import compose_supplies  # noqa: PLC0415 - pydantic is slow to import
+    from oracle.gateway.app import create_app  # noqa: PLC0415 - so is FastAPI
     from oracle.gateway.pool_desk import PoolDesk  # noqa: PLC0415
     from oracle.gateway.server import serve  # noqa: PLC0415
     from oracle.gateway.supply import keep_filled  # noqa: PLC0415

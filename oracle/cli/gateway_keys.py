@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 import click
 
 from oracle.cli.options import json_option, print_json
-from oracle.config import GatewaySettings
 from oracle.errors import ConfigError, DatabaseLockedError
 
 if TYPE_CHECKING:
@@ -165,7 +164,8 @@ async def _store(config: Path | None) -> AsyncIterator[Database]:
     """
     Open the gateway's database, whether a gateway runs on it or not.
     """
-    from oracle.store.engine import Database  # noqa: PLC0415 - SQLAlchemy is slow to import
+    from oracle.config import GatewaySettings  # noqa: PLC0415 - pydantic is slow to import
+    from oracle.store.engine import Database  # noqa: PLC0415 - so is SQLAlchemy
 
     path = GatewaySettings.load(config or Path("gateway.toml")).database
     try:

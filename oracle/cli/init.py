@@ -12,13 +12,25 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from oracle.cli.options import json_option, print_json
-from oracle.config import Settings, checked_address, checked_endpoint, read_secret_file
 from oracle.errors import ConfigError
-from oracle.source_settings import KINDS
+from oracle.given import checked_address, checked_endpoint, read_secret_file
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+# The keys of `oracle.source_settings.KINDS`, which is slow to import.
+KIND_NAMES = (
+    "anu-legacy",
+    "anu-quantum-numbers",
+    "device",
+    "json-http",
+    "lfd",
+    "outshift",
+    "qci",
+    "qrng-open-api",
+    "qrypt",
+    "quandela",
+)
 _NOWHERE = "0x" + 40 * "0"
 _SECRET_FILES = ("key_file", "token_file")
 
@@ -53,7 +65,7 @@ _SECRET_FILES = ("key_file", "token_file")
     "--source",
     "kinds",
     multiple=True,
-    type=click.Choice(sorted(KINDS)),
+    type=click.Choice(KIND_NAMES),
     help="A kind of entropy source; again for a second one.",
 )
 @click.option(
@@ -103,7 +115,7 @@ def init(  # noqa: PLR0913 - one parameter per option
     elif trusted or (trusted is None and ask.yes_or_no("Is the first endpoint your own node?")):
         section["trusted"] = True
     section["coordinator"] = checked_address(coordinator or _NOWHERE, "--coordinator")
-    chosen = list(kinds) or ask.several("Kind of entropy source", "--source", sorted(KINDS))
+    chosen = list(kinds) or ask.several("Kind of entropy source", "--source", KIND_NAMES)
     content: dict[str, Any] = {
         "database": "oracle.db",
         "pool": {"key_file": "keys/pool.key"},
@@ -233,10 +245,11 @@ def _complete(name: str, source: dict[str, Any], ask: _Asker) -> None:
     Ask for what a source cannot do without.
     """
     from oracle.setting_docs import describe  # noqa: PLC0415 - it reads sources of modules
+    from oracle.source_settings import KINDS  # noqa: PLC0415 - pydantic is slow to import
 
     kind = source.get("kind")
-    if kind not in KINDS:
-        raise ConfigError(f"sources.{name}.kind is none of {', '.join(sorted(KINDS))}")
+    if kind not in KIND_NAMES:
+        raise ConfigError(f"sources.{name}.kind is none of {', '.join(KIND_NAMES)}")
     for doc in describe(KINDS[kind]):
         place = f"sources.{name}.{doc.name}"
         if doc.name in source:
@@ -254,6 +267,7 @@ def _write(config: Path, content: dict[str, Any]) -> list[str]:
     """
     from oracle.cli.template import rendered  # noqa: PLC0415 - it reads sources of modules
     from oracle.cli.wallet import write_secret_file  # noqa: PLC0415
+    from oracle.config import Settings  # noqa: PLC0415 - pydantic is slow to import
 
     # Endpoints may hold keys.
     write_secret_file(config, rendered(content).rstrip("\n"))

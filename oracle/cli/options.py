@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from oracle.config import checked_endpoint, read_secret_file, secret, variable_of
 from oracle.errors import ConfigError
+from oracle.given import checked_endpoint, read_secret_file, secret, variable_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable

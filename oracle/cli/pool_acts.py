@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 from oracle import log
 from oracle.cli.options import load_pool_key
 from oracle.cli.sources import compose_supplies
-from oracle.config import GatewaySettings, variable_of
+from oracle.config import GatewaySettings
 from oracle.errors import ConfigError, DatabaseLockedError
+from oracle.given import variable_of
 from oracle.steps.refill import refill
 from oracle.store.backup import back_up, check_free
 from oracle.store.cursors import knows_a_chain

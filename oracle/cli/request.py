@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import click
 
 from oracle.cli.options import json_option, keystore_option, load_signer, print_json, rpc_option
-from oracle.config import checked_address
 from oracle.errors import ConfigError, OracleError, RevertedError
+from oracle.given import checked_address
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from oracle.cli.options import config_option, json_option, print_json
-from oracle.config import Settings
 from oracle.errors import ConfigError, OracleError
 from oracle.request import State
 
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy.ext.asyncio import AsyncConnection
 
+    from oracle.config import Settings
     from oracle.explain import Reason
     from oracle.request import TrackedRequest
 
@@ -43,6 +43,8 @@ def list_(config: Path, state: str | None, limit: int, *, as_json: bool) -> None
     """
     List requests, the newest first, each with why it is where it is; count them by state.
     """
+    from oracle.config import Settings  # noqa: PLC0415 - pydantic is slow to import
+
     found, counts = asyncio.run(
         _list(Settings.load(config), State(state) if state else None, limit)
     )
@@ -99,6 +101,8 @@ def show(request_id: str, config: Path, *, as_json: bool) -> None:
         raise ConfigError(
             f"{request_id!r} is no request id: give 0x and its first hexadecimal digits"
         )
+    from oracle.config import Settings  # noqa: PLC0415 - pydantic is slow to import
+
     (tracked, why), history, entropy = asyncio.run(_show(Settings.load(config), prefix))
     document = _document(tracked, why)
     document["entropy"] = entropy and _dated(entropy)

@@ -13,14 +13,13 @@ import click
 
 from oracle import log
 from oracle.cli.options import config_option, load_pool_key, log_json_option
-from oracle.cli.sources import compose_supplies
-from oracle.config import Settings
 from oracle.errors import EndpointError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from oracle.cli.chains import ConfiguredChain
+    from oracle.config import Settings
     from oracle.runner import Runner
 
 
@@ -35,6 +34,8 @@ def run(config: Path, *, verbose: bool, log_json: bool) -> None:
     Everything that it would need is checked first, and it refuses to start with one sentence if
     anything is missing. Killing it at any moment loses nothing.
     """
+    from oracle.config import Settings  # noqa: PLC0415 - pydantic is slow to import
+
     log.configure("debug" if verbose else "info", json=log_json)
     asyncio.run(_run(Settings.load(config)))
 
@@ -58,6 +59,7 @@ async def compose(settings: Settings, stack: AsyncExitStack) -> Runner:
     answer is named, and tried again while the others are served.
     """
     from oracle.cli.chains import configured_chains  # noqa: PLC0415 - web3 is slow to import
+    from oracle.cli.sources import compose_supplies  # noqa: PLC0415
     from oracle.runner import Runner  # noqa: PLC0415
     from oracle.store.engine import Database  # noqa: PLC0415
     from oracle.store.pool import Pool  # noqa: PLC0415

@@ -7,8 +7,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from oracle.config import read_secret_file, secret, variable_of
 from oracle.errors import ConfigError
+from oracle.given import read_secret_file, secret, variable_of
 from oracle.source_settings import (
     AnuLegacySettings,
     AnuQuantumNumbersSettings,

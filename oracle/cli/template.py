@@ -6,7 +6,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from oracle.config import ChainSettings, PoolSettings, Settings, WalletSettings, variable_of
+from oracle.config import ChainSettings, PoolSettings, Settings, WalletSettings
+from oracle.given import variable_of
 from oracle.setting_docs import SettingDoc, describe, toml
 from oracle.source_settings import KINDS
 

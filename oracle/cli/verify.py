@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from oracle.cli.options import json_option, print_json
-from oracle.config import Settings, checked_address, checked_endpoint
 from oracle.errors import ConfigError
+from oracle.given import checked_address, checked_endpoint
 
 if TYPE_CHECKING:
-    from oracle.config import ChainSettings
+    from oracle.config import ChainSettings, Settings
     from oracle.verify.checks import Examination
 
 _SHOWN = {
@@ -75,6 +75,8 @@ def verify(  # noqa: PLR0913, PLR0917 - one parameter per option
     if not re.fullmatch(r"0x[0-9a-fA-F]{64}", request_id):
         raise ConfigError(f"{request_id!r} is no request id: give 0x and 64 hexadecimal digits")
     if config is not None and not (rpc_url and coordinator):
+        from oracle.config import Settings  # noqa: PLC0415 - pydantic is slow to import
+
         settings = _chain(Settings.load(config), config, chain)
         rpc_url = rpc_url or settings.endpoints[0].get_secret_value()
         coordinator = coordinator or settings.coordinator

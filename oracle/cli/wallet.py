@@ -12,8 +12,8 @@ import click
 
 from oracle.cli.options import environment_secret, json_option, print_json
 from oracle.cli.wallet_money import balances, sweep
-from oracle.config import read_secret_file
 from oracle.errors import ConfigError
+from oracle.given import read_secret_file
 
 _MIN_PASSWORD = 8
 

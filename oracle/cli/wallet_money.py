@@ -30,8 +30,8 @@ from oracle.cli.acts import (
     yes_option,
 )
 from oracle.cli.options import json_option, print_json
-from oracle.config import checked_address, read_secret_file
 from oracle.errors import ChainError, ConfigError, EndpointError
+from oracle.given import checked_address, read_secret_file
 
 if TYPE_CHECKING:
     from oracle.chain.reader import Web3Reader

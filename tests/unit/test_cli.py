@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import click
@@ -10,7 +12,7 @@ from click.testing import CliRunner, Result
 
 from oracle import __version__
 from oracle.chain.wallets import from_keystore
-from oracle.cli.main import cli, main
+from oracle.cli.main import _VERBS, cli, main
 from oracle.store.seal import PoolKey
 
 if TYPE_CHECKING:
@@ -66,6 +68,14 @@ def test_help_lists_every_verb_with_a_line() -> None:
     for verb in {verb[0] for verb in VERBS}:
         [line] = [line for line in result.output.splitlines() if line.split()[:1] == [verb]]
         assert len(line.split()) > 2
+
+
+def test_help_of_no_verb_waits_for_a_library_that_is_slow_to_import() -> None:
+    slow = {"web3", "eth_hash", "sqlalchemy", "pydantic", "structlog", "rich", "httpx", "fastapi"}
+    modules = sorted({f"oracle.cli.{module}" for module, _, _ in _VERBS.values()})
+    code = f"import sys, {', '.join(modules)}; print(*{slow} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
 
 
 @pytest.mark.parametrize("verb", VERBS, ids=" ".join)

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from oracle.config import Settings, checked_address, read_secret_file, secret, variable_of
+from oracle.config import Settings
 from oracle.errors import ConfigError
+from oracle.given import checked_address, read_secret_file, secret, variable_of
 from oracle.source_settings import KINDS
 
 pytestmark = pytest.mark.unit

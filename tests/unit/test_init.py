@@ -7,14 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 from click.testing import CliRunner, Result
 
-from oracle.cli.init import init
-from oracle.config import (
-    ChainSettings,
-    GatewaySettings,
-    PoolSettings,
-    Settings,
-    WalletSettings,
-)
+from oracle.cli.init import KIND_NAMES, init
+from oracle.config import ChainSettings, GatewaySettings, PoolSettings, Settings, WalletSettings
 from oracle.setting_docs import describe
 from oracle.source_settings import KINDS, ErrorRuleSettings, QuotaSettings
 
@@ -146,3 +140,7 @@ def test_what_is_not_given_is_asked_for(tmp_path: Path, monkeypatch: pytest.Monk
 def test_every_setting_has_a_meaning(model: type[BaseModel]) -> None:
     for doc in describe(model):
         assert len(doc.comment) > 2
+
+
+def test_every_kind_of_source_can_be_chosen() -> None:
+    assert list(KIND_NAMES) == sorted(KINDS)
