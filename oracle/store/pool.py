@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from oracle.store.engine import Database
 
 SEED_BYTES = 32
+_INDICES_AT_ONCE = 500  # a statement holds only so many parameters
 _EPOCH = "pool_epoch"
 # A request in one of these needs its seed no more once its window has passed.
 _CLOSED = {State.DONE, State.CANCELLED, State.EXPIRED, State.FAILED}
@@ -367,25 +368,29 @@ class Pool:
 
         The caller knows that the windows of those requests have passed, and passed finally.
         """
+        place = (chain_id, contract)
         closed = (
             requests.c.chain_id == chain_id,
             requests.c.contract == contract,
             requests.c.block_number < before_block,
         )
-        revealed = await tx.scalars(
-            select(reveals.c.seed_index)
-            .join(
-                requests,
-                (requests.c.chain_id == reveals.c.chain_id)
-                & (requests.c.contract == reveals.c.contract)
-                & (requests.c.seed_index == reveals.c.seed_index),
-            )
-            .where(
-                reveals.c.ciphertext.is_not(None),
-                requests.c.state.in_(_CLOSED),
-                *closed,
+        # The few that are kept come first: what is done piles up, and most of it is erased.
+        kept = await tx.execute(
+            select(reveals.c.chain_id, reveals.c.contract, reveals.c.seed_index).where(
+                reveals.c.ciphertext.is_not(None)
             )
         )
+        ours = [row.seed_index for row in kept if (row.chain_id, row.contract) == place]
+        revealed: list[int] = []
+        for at in range(0, len(ours), _INDICES_AT_ONCE):
+            revealed += await tx.scalars(
+                select(requests.c.seed_index).where(
+                    requests.c.seed_index.in_(ours[at : at + _INDICES_AT_ONCE]),
+                    requests.c.state != State.ORPHANED,
+                    requests.c.state.in_(_CLOSED),
+                    *closed,
+                )
+            )
         unrevealed = await tx.scalars(
             select(requests.c.seed_index).where(
                 requests.c.state.in_(_CLOSED - {State.DONE}),
@@ -397,8 +402,8 @@ class Pool:
             )
         )
         erased = 0
-        if indices := list(revealed):
-            erased += await self._erase_revealed(tx, chain_id, contract, indices)
+        if revealed:
+            erased += await self._erase_revealed(tx, chain_id, contract, revealed)
         if indices := list(unrevealed):
             erased += await self.erase_unrevealed(tx, chain_id, contract, indices)
         return erased

@@ -200,6 +200,10 @@ requests = Table(
         name="outcome",
     ),
     Index(None, "chain_id", "contract", "state", "block_number"),
+    Index(None, "chain_id", "contract", "state", "outcome_block"),
+    Index(None, "state", "created_at", "seed_index"),
+    Index(None, "created_at", "seed_index"),
+    Index(None, "request_id"),
     Index(None, "transaction_id"),
     # The chain gives an index to one request; only a reorg can give it to another one.
     Index(
@@ -322,6 +326,7 @@ batches = Table(
     Column("state", Text, nullable=False),
     Column("created_at", Timestamp, nullable=False),
     CheckConstraint("state IN ('built', 'committed', 'lost', 'erased')", name="state"),
+    Index(None, "chain_id", "contract", "state", "first_index"),
     comment="256 seeds bound to consecutive indices of one coordinator. Leaf hashes are no "
     "secret.",
 )
