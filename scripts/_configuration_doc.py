@@ -19,9 +19,9 @@ from oracle.config import (
     PoolSettings,
     Settings,
     WalletSettings,
-    variable_of,
 )
 from oracle.errors import OracleError
+from oracle.given import variable_of
 from oracle.setting_docs import SettingDoc, describe, toml
 from oracle.source_settings import (
     KINDS,
