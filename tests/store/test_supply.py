@@ -253,6 +253,32 @@ async def test_bad_bytes_destroy_the_stock_and_bring_quarantine(
     assert (await record(database, "a")).state is SourceState.READY
 
 
+async def test_trap_a_digit_a_byte_is_no_entropy(
+    database: Database, pool: Pool, supply: Callable[..., Supply]
+) -> None:
+    # As uqrng-direct writes it: one bit in eight, with nothing malformed about it.
+    digits = "".join(f"{byte:08b}" for byte in fresh(1024, "digits")).encode()
+    source = supply(Scripted("digits", digits))
+    done = await refill(database, pool, together(source), 64)
+    assert done.blocks == 0
+    assert source.record.state is SourceState.QUARANTINED
+    [draw] = await rows(database, draws)
+    assert draw.verdict == "adaptive-proportion"
+    assert await rows(database, blocks) == []
+
+
+@pytest.mark.parametrize("told", [DOWN, SourceReplyError("3 bytes of 64")], ids=["down", "short"])
+async def test_trap_local_bytes_never_stand_in_for_quantum_ones(
+    database: Database, pool: Pool, supply: Callable[..., Supply], told: SourceError
+) -> None:
+    source = supply(Scripted("anu", told, told))
+    done = await refill(database, pool, together(source), 64)
+    # The operating system could fill all 64 by itself.
+    assert done.blocks == 0
+    assert done.waiting.keys() == {"anu"}
+    assert await rows(database, blocks) == []
+
+
 async def test_a_replay_of_what_was_used_is_found_by_another_process(
     database: Database, pool: Pool, supply: Callable[..., Supply]
 ) -> None:
