@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Generic, Protocol, TypeVar
 
 from oracle.errors import StaleStateError
 
@@ -77,6 +78,56 @@ class RequestKey:
     request_id: bytes
 
 
+class Request(Protocol):
+    """
+    What the requests of every protocol have: a name, and a place on the chain.
+    """
+
+    @property
+    def key(self) -> RequestKey:
+        """
+        Its name.
+        """
+        ...
+
+    @property
+    def block_number(self) -> int:
+        """
+        The block that holds its log.
+        """
+        ...
+
+    @property
+    def block_hash(self) -> bytes:
+        """
+        That block's hash.
+        """
+        ...
+
+    @property
+    def transaction_hash(self) -> bytes:
+        """
+        The transaction that made it.
+        """
+        ...
+
+    @property
+    def log_index(self) -> int:
+        """
+        Where in the block its log is.
+        """
+        ...
+
+    def log_context(self) -> dict[str, object]:
+        """
+        Return what a log line says to name it.
+        """
+        ...
+
+
+R_co = TypeVar("R_co", bound=Request, covariant=True)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RandomnessRequest:
     """
@@ -96,6 +147,12 @@ class RandomnessRequest:
     transaction_hash: bytes
     log_index: int
 
+    def log_context(self) -> dict[str, object]:
+        """
+        Return what a log line says to name this request.
+        """
+        return {"request_id": "0x" + self.key.request_id.hex(), "index": self.seed_index}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
@@ -110,13 +167,14 @@ class Outcome:
     block_hash: bytes
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrackedRequest:
+# Without slots: Python 3.11 cannot build a frozen generic one through an alias.
+@dataclass(frozen=True, kw_only=True)
+class Tracked(Generic[R_co]):
     """
     A request with what the store knows of its progress.
     """
 
-    request: RandomnessRequest
+    request: R_co
     state: State
     reason: str | None
     transaction_id: int | None
@@ -126,8 +184,7 @@ class TrackedRequest:
         """
         Return what a log line says to name this request.
         """
-        return {
-            "request_id": "0x" + self.request.key.request_id.hex(),
-            "index": self.request.seed_index,
-            "state": str(self.state),
-        }
+        return {**self.request.log_context(), "state": str(self.state)}
+
+
+TrackedRequest = Tracked[RandomnessRequest]
