@@ -133,8 +133,7 @@ class Lane:
         """
         Return the signed bytes of an attempt.
         """
-        assert attempt.sealed is not None, "the bytes of an open slot are kept"
-        return self.key.open(attempt.sealed, attempt_context(attempt.transaction_hash))
+        return open_attempt(self.key, attempt)
 
     async def _store(
         self, tx: AsyncConnection, slot_id: int, signed: bytes, transaction_hash: bytes, fees: Fees
@@ -148,3 +147,11 @@ class Lane:
         )
         await transactions.add_attempt(tx, attempt)
         return attempt
+
+
+def open_attempt(key: PoolKey, attempt: Attempt) -> bytes:
+    """
+    Return the signed bytes of an attempt, whoever's wallet signed them.
+    """
+    assert attempt.sealed is not None, "the bytes of an open slot are kept"
+    return key.open(attempt.sealed, attempt_context(attempt.transaction_hash))

@@ -1,29 +1,49 @@
 """
-One coordinator on one chain, as the steps see it: everything that they are handed.
+One contract on one chain, as the steps see it: everything that they are handed.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
 
-from oracle.protocols.coordinator import WINDOW_MARGIN
+from oracle import log
+from oracle.protocols.coordinator import WINDOW_MARGIN, batch_start
+from oracle.request import Outcome, RandomnessRequest, Request, State
+from oracle.store import batches, requests
+from oracle.store.transactions import Purpose, SlotState
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+    from sqlalchemy import ColumnElement
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
     from oracle.chain.reader import ChainReader
     from oracle.chain.sender import Broadcaster
-    from oracle.evm import Block
+    from oracle.evm import Block, Log, Receipt
     from oracle.lane import Lane
     from oracle.protocols.coordinator import CoordinatorProtocol
-    from oracle.request import RandomnessRequest
+    from oracle.request import TrackedRequest
+    from oracle.store.book import Book
     from oracle.store.engine import Database
     from oracle.store.pool import Pool
+    from oracle.store.transactions import Attempt, Slot
+
+# Reverted transactions of its own after which a request is given up.
+MAX_REVERTS = 3
+
+R = TypeVar("R", bound=Request)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Service:
+class ChainService(ABC, Generic[R]):
     """
-    What the steps of one coordinator share; depths and windows in blocks, `runway` in seeds.
+    What the steps share that serve a contract of whatever protocol; `depth` in blocks.
+
+    A subclass knows the protocol: how its logs read, which wallets send for it, and what it means
+    for its requests that a transaction leaves, lands or is given up.
     """
 
     chain_id: int
@@ -35,18 +55,117 @@ class Service:
     #: none where the reader's own is trusted.
     witnesses: tuple[ChainReader, ...]
     sender: Broadcaster
-    lane: Lane
-    protocol: CoordinatorProtocol
     #: Blocks on top of a block before it counts as settled.
     depth: int
-    #: Blocks from a request's own to the last in which it can be fulfilled.
-    window: int
-    #: The first block that can hold anything of the contract.
+    #: The first block that is read.
     start_block: int
-    #: How many seeds are to be committed ahead of the next request.
-    runway: int
     #: On a devnet the next block is as good as here: a request is confirmed one block earlier.
     devnet: bool
+
+    #: What `decode` returns for the log that makes a request.
+    request_type: ClassVar[type]
+    #: Whether nothing of the contract that concerns this node lies below `start_block`.
+    whole_history: ClassVar[bool]
+
+    @property
+    @abstractmethod
+    def book(self) -> Book[R]:
+        """
+        Where its requests are written down.
+        """
+
+    @property
+    @abstractmethod
+    def topics(self) -> Sequence[bytes | None]:
+        """
+        What every log that concerns this node has in common.
+        """
+
+    @property
+    @abstractmethod
+    def wallets(self) -> Collection[str]:
+        """
+        The wallets whose nonces are looked after even while they send nothing.
+        """
+
+    @abstractmethod
+    def decode(self, item: Log) -> object | None:
+        """
+        Return what a log of the contract says; nothing if it concerns nothing here.
+
+        Raises `InconsistentChainError` when it contradicts itself.
+        """
+
+    @abstractmethod
+    def lane_of(self, wallet: str) -> Lane | None:
+        """
+        Return the lane of a wallet; nothing if this node does not have it any more.
+        """
+
+    @abstractmethod
+    def confirmable(self, head: Block) -> Sequence[ColumnElement[bool]]:
+        """
+        Return what holds of observed requests that are deep enough under a head.
+        """
+
+    @abstractmethod
+    async def fits(self, slot: Slot, attempts: Sequence[Attempt], head: Block) -> bool:
+        """
+        Return whether the newest bytes of a slot that serves requests are still worth sending.
+        """
+
+    @abstractmethod
+    async def leaves(self, tx: AsyncConnection, slot: Slot) -> None:
+        """
+        Write down, before the first byte of a slot leaves, what it makes public.
+        """
+
+    @abstractmethod
+    async def lands(self, tx: AsyncConnection, slot: Slot, receipt: Receipt) -> int:
+        """
+        Write down what a slot's mined transaction did; return how many requests it settled.
+        """
+
+    @abstractmethod
+    async def releases(self, tx: AsyncConnection, slot: Slot, reason: str) -> None:
+        """
+        Let requests go back to where they are judged: the slot's bytes will not serve them.
+        """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Service(ChainService[RandomnessRequest]):
+    """
+    A coordinator of the native protocol; `window` in blocks, `runway` in seeds.
+    """
+
+    lane: Lane
+    protocol: CoordinatorProtocol
+    #: Blocks from a request's own to the last in which it can be fulfilled.
+    window: int
+    #: How many seeds are to be committed ahead of the next request.
+    runway: int
+
+    request_type = RandomnessRequest
+    whole_history = True
+
+    @property
+    def book(self) -> Book[RandomnessRequest]:  # noqa: D102 - ChainService
+        return requests.BOOK
+
+    @property
+    def topics(self) -> Sequence[bytes | None]:  # noqa: D102 - ChainService
+        return ()
+
+    @property
+    def wallets(self) -> Collection[str]:  # noqa: D102 - ChainService
+        return (self.lane.wallet,)
+
+    def decode(self, item: Log) -> object | None:  # noqa: D102 - ChainService
+        return self.protocol.decode(item)
+
+    def lane_of(self, wallet: str) -> Lane | None:  # noqa: D102 - ChainService
+        return self.lane if wallet == self.lane.wallet else None
 
     def is_deep(self, request: RandomnessRequest, head: int) -> bool:
         """
@@ -55,6 +174,14 @@ class Service:
         lead = 1 if self.devnet else 0
         return head >= request.block_number + max(request.confirmations - lead, self.depth)
 
+    def confirmable(self, head: Block) -> Sequence[ColumnElement[bool]]:  # noqa: D102 - ChainService
+        columns = self.book.table.c
+        lead = 1 if self.devnet else 0
+        return (
+            columns.block_number + columns.confirmations - lead <= head.number,
+            columns.block_number + self.depth <= head.number,
+        )
+
     def too_late(self, request: RandomnessRequest, head: Block, *, exposed: bool) -> bool:
         """
         Return whether a request is to be left alone: no seed is revealed for the first time in the
@@ -62,3 +189,96 @@ class Service:
         """
         left = request.block_number + self.window - (head.number + 1)
         return left < (0 if exposed else WINDOW_MARGIN)
+
+    async def fits(self, slot: Slot, attempts: Sequence[Attempt], head: Block) -> bool:
+        """
+        Return whether a slot's newest bytes are still worth sending.
+
+        Before they leave, all that they serve must be as it was when they were made. Afterwards
+        their seeds are public, and they are good as long as one request needs them, or has them.
+        """
+        async with self.database.read() as connection:
+            served = await requests.of_transaction(connection, slot.id)
+            exposed = await self.pool.exposed(
+                connection,
+                self.chain_id,
+                self.contract,
+                [tracked.request.seed_index for tracked in served],
+            )
+            first_index = batch_start(served[0].request.seed_index) if served else 0
+            ours = await batches.is_ours(connection, self.chain_id, self.contract, first_index)
+        if slot.state is SlotState.SENT:
+            hashes = {attempt.transaction_hash for attempt in attempts}
+            return any(
+                (
+                    tracked.state is State.SENT
+                    and not self.too_late(tracked.request, head, exposed=True)
+                )
+                or (
+                    tracked.state is State.MINED
+                    and tracked.outcome is not None
+                    and tracked.outcome.transaction_hash in hashes
+                )
+                for tracked in served
+            )
+        return ours and all(
+            tracked.state is State.SIGNED
+            and not self.too_late(
+                tracked.request, head, exposed=tracked.request.seed_index in exposed
+            )
+            for tracked in served
+        )
+
+    async def leaves(self, tx: AsyncConnection, slot: Slot) -> None:  # noqa: D102 - ChainService
+        if slot.purpose is not Purpose.FULFILL:
+            return
+        served = await requests.of_transaction(tx, slot.id)
+        indices = [tracked.request.seed_index for tracked in served]
+        await self.pool.expose(tx, self.chain_id, self.contract, indices)
+        keys = [tracked.request.key for tracked in served]
+        await requests.advance_all(tx, keys, State.SIGNED, State.SENT)
+
+    async def lands(  # noqa: D102 - ChainService
+        self, tx: AsyncConnection, slot: Slot, receipt: Receipt
+    ) -> int:
+        events = [self.protocol.decode(item) for item in receipt.logs]
+        outcomes = {event.request_id: event for event in events if isinstance(event, Outcome)}
+        passed_over, mined = [], []
+        served = await requests.of_transaction(tx, slot.id)
+        for tracked in served:
+            outcome = outcomes.get(tracked.request.key.request_id)
+            if outcome is None:
+                passed_over.append(tracked)
+            elif tracked.state in (State.SIGNED, State.SENT):
+                mined.append((tracked, outcome))
+        await requests.fulfilled_all(tx, mined)
+        reason = "passed_over" if receipt.ok else requests.reverted_reason(len(served))
+        await self._release(tx, passed_over, reason)
+        return len(outcomes)
+
+    async def releases(  # noqa: D102 - ChainService
+        self, tx: AsyncConnection, slot: Slot, reason: str
+    ) -> None:
+        await self._release(tx, await requests.of_transaction(tx, slot.id), reason)
+
+    async def _release(
+        self, tx: AsyncConnection, served: Sequence[TrackedRequest], reason: str
+    ) -> None:
+        """
+        Let requests go back to CONFIRMED whose bytes will not serve them.
+
+        One that reverts alone again and again is given up. What reverted in company is signed in
+        smaller runs, see `plan_runs`.
+        """
+        for tracked in served:
+            if tracked.state not in (State.SIGNED, State.SENT):
+                continue
+            after = State.CONFIRMED
+            if reason == requests.REVERTED:
+                events = await requests.history(tx, tracked.request.key)
+                if sum(event.reason == reason for event in events) + 1 >= MAX_REVERTS:
+                    after = State.FAILED
+                    log.get().error("request_given_up", **tracked.log_context(), reason=reason)
+            await requests.advance(
+                tx, tracked.request.key, tracked.state, after, reason=reason, transaction_id=None
+            )

@@ -5,26 +5,24 @@ its own nonce.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 from oracle import log
 from oracle.chain.fees import Fees
 from oracle.chain.sender import Verdict
 from oracle.faults import fault_point
-from oracle.protocols.coordinator import batch_start
-from oracle.request import Outcome, State
-from oracle.store import batches, requests, transactions
+from oracle.lane import open_attempt
+from oracle.store import transactions
 from oracle.store.schema import transactions as table
 from oracle.store.transactions import Attempt, Purpose, Slot, SlotState
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sqlalchemy.ext.asyncio import AsyncConnection
-
     from oracle.evm import Block, Receipt
-    from oracle.request import TrackedRequest
-    from oracle.service import Service
+    from oracle.lane import Lane
+    from oracle.service import ChainService
 
 # Blocks after which bytes that an endpoint took, and nobody mined, are handed out again.
 RESEND_AFTER = 4
@@ -32,13 +30,12 @@ RESEND_AFTER = 4
 REPLACE_AFTER = 8
 # Blocks after which bytes of a wallet whose key is no longer here are given up.
 RETIRE_AFTER = 32
-# Reverted transactions of its own after which a request is given up.
-MAX_REVERTS = 3
 
+_OPEN = (SlotState.SIGNED, SlotState.SENT, SlotState.MINED)
 _TAKEN = (Verdict.ACCEPTED, Verdict.KNOWN)
 
 
-async def send(service: Service, head: Block) -> int:
+async def send(service: ChainService[Any], head: Block) -> int:
     """
     Move every open slot as far as the chain lets it; return how many slots moved.
 
@@ -48,14 +45,25 @@ async def send(service: Service, head: Block) -> int:
 
     Does not: use a second nonce for a request while the first can still land.
     """
-    used = await service.reader.nonce(service.lane.wallet)
-    moved = await _agree_on_nonces(service, used, head)
+    async with service.database.read() as connection:
+        found = await transactions.slots_in(connection, service.chain_id, service.contract, _OPEN)
+    moved = 0
+    for wallet in sorted({*service.wallets, *(slot.wallet for slot in found)}):
+        moved += await _send_from(service, wallet, head)
+    return moved
+
+
+async def _send_from(service: ChainService[Any], wallet: str, head: Block) -> int:
+    used = await service.reader.nonce(wallet)
+    lane = service.lane_of(wallet)
+    moved = 0 if lane is None else await _agree_on_nonces(service, lane, used, head)
     async with service.database.read() as connection:
         slots = await transactions.slots_in(
             connection,
             service.chain_id,
             service.contract,
-            [SlotState.SIGNED, SlotState.SENT, SlotState.MINED],
+            _OPEN,
+            table.c.wallet == wallet,
         )
     lowest = True
     for slot in slots:
@@ -71,24 +79,22 @@ async def send(service: Service, head: Block) -> int:
         elif await _nonce_is_gone(service, slot, head):
             await _give_up(service, slot, "nonce_used_elsewhere")
             moved += 1
-        elif slot.wallet != service.lane.wallet:
+        elif lane is None:
             moved += await _push_retired(service, slot, attempts, head)
+        elif slot.nonce < used and all(one.sent_block is None for one in attempts):
+            # Nothing of it has left, and nothing of it can land.
+            await _give_up(service, slot, "nonce_used_elsewhere")
+            moved += 1
         else:
-            if slot.nonce < used and all(one.sent_block is None for one in attempts):
-                # Nothing of it has left, and nothing of it can land.
-                await _give_up(service, slot, "nonce_used_elsewhere")
-                moved += 1
-                continue
-            moved += await _push(service, slot, attempts, head, lowest=lowest)
+            moved += await _push(service, lane, slot, attempts, head, lowest=lowest)
             lowest = False
     return moved
 
 
-async def _agree_on_nonces(service: Service, used: int, head: Block) -> int:
+async def _agree_on_nonces(service: ChainService[Any], lane: Lane, used: int, head: Block) -> int:
     """
     Skip nonces that somebody else used, and fill again those that a deep reorg has freed.
     """
-    lane = service.lane
     async with service.database.write() as tx:
         stored = await transactions.next_nonce(tx, service.chain_id, lane.wallet)
         if stored is None or stored < used:
@@ -115,7 +121,7 @@ async def _agree_on_nonces(service: Service, used: int, head: Block) -> int:
     return len(freed) + len(gap)
 
 
-async def _is_freed(service: Service, slot: Slot, head: Block) -> bool:
+async def _is_freed(service: ChainService[Any], slot: Slot, head: Block) -> bool:
     """
     Return whether a slot that was closed is open again. An endpoint that is merely behind, and
     counts too few transactions, is no proof.
@@ -131,7 +137,7 @@ async def _is_freed(service: Service, slot: Slot, head: Block) -> bool:
     return False
 
 
-async def _find_receipt(service: Service, attempts: Sequence[Attempt]) -> Receipt | None:
+async def _find_receipt(service: ChainService[Any], attempts: Sequence[Attempt]) -> Receipt | None:
     for attempt in attempts:
         if attempt.sent_block is not None:
             receipt = await service.reader.receipt(attempt.transaction_hash)
@@ -141,11 +147,17 @@ async def _find_receipt(service: Service, attempts: Sequence[Attempt]) -> Receip
 
 
 async def _push(
-    service: Service, slot: Slot, attempts: Sequence[Attempt], head: Block, *, lowest: bool
+    service: ChainService[Any],
+    lane: Lane,
+    slot: Slot,
+    attempts: Sequence[Attempt],
+    head: Block,
+    *,
+    lowest: bool,
 ) -> int:
     newest = attempts[0]
-    fits = await _still_fits(service, slot, attempts, head)
-    if not fits and await _fill(service, slot, newest, head):
+    fits = await _fits(service, slot, attempts, head)
+    if not fits and await _fill(service, lane, slot, newest, head):
         return 1
     if newest.sent_block is None:
         await _record_sent(service, slot, newest, head)
@@ -157,10 +169,10 @@ async def _push(
         and head.number - newest.sent_block >= REPLACE_AFTER
     )
     if lowest and stuck:
-        fees = service.lane.fees.bump(Fees(newest.max_fee, newest.priority_fee), head.base_fee)
+        fees = lane.fees.bump(Fees(newest.max_fee, newest.priority_fee), head.base_fee)
         if fees is not None:
             async with service.database.write() as tx:
-                newest = await service.lane.replace(tx, newest, fees)
+                newest = await lane.replace(tx, newest, fees)
             fault_point("replaced")
             await _record_sent(service, slot, newest, head)
             await _broadcast(service, slot, newest, head)
@@ -171,13 +183,13 @@ async def _push(
 
 
 async def _push_retired(
-    service: Service, slot: Slot, attempts: Sequence[Attempt], head: Block
+    service: ChainService[Any], slot: Slot, attempts: Sequence[Attempt], head: Block
 ) -> int:
     """
     Follow bytes of a wallet that this node no longer has: they can be repeated, never replaced.
     """
     newest = attempts[0]
-    fits = await _still_fits(service, slot, attempts, head)
+    fits = await _fits(service, slot, attempts, head)
     if newest.sent_block is None:
         if not fits:
             await _give_up(service, slot, "wallet_retired")
@@ -192,7 +204,7 @@ async def _push_retired(
     return 0
 
 
-async def _repeat(service: Service, slot: Slot, newest: Attempt, head: Block) -> None:
+async def _repeat(service: ChainService[Any], slot: Slot, newest: Attempt, head: Block) -> None:
     """
     Hand the same bytes out again: soon if nobody took them, now and then if somebody did.
     """
@@ -203,88 +215,47 @@ async def _repeat(service: Service, slot: Slot, newest: Attempt, head: Block) ->
         await _broadcast(service, slot, newest, head)
 
 
-async def _still_fits(
-    service: Service, slot: Slot, attempts: Sequence[Attempt], head: Block
+async def _fits(
+    service: ChainService[Any], slot: Slot, attempts: Sequence[Attempt], head: Block
 ) -> bool:
-    """
-    Return whether a slot's newest bytes are still worth sending.
-
-    Before they leave, all that they serve must be as it was when they were made. Afterwards their
-    seeds are public, and they are good as long as one request needs them, or has them.
-    """
-    if slot.purpose is not Purpose.FULFILL:
-        return True
-    async with service.database.read() as connection:
-        served = await requests.of_transaction(connection, slot.id)
-        exposed = await service.pool.exposed(
-            connection,
-            service.chain_id,
-            service.contract,
-            [tracked.request.seed_index for tracked in served],
-        )
-        first_index = batch_start(served[0].request.seed_index) if served else 0
-        ours = await batches.is_ours(connection, service.chain_id, service.contract, first_index)
-    if slot.state is SlotState.SENT:
-        hashes = {attempt.transaction_hash for attempt in attempts}
-        return any(
-            (
-                tracked.state is State.SENT
-                and not service.too_late(tracked.request, head, exposed=True)
-            )
-            or (
-                tracked.state is State.MINED
-                and tracked.outcome is not None
-                and tracked.outcome.transaction_hash in hashes
-            )
-            for tracked in served
-        )
-    return ours and all(
-        tracked.state is State.SIGNED
-        and not service.too_late(
-            tracked.request, head, exposed=tracked.request.seed_index in exposed
-        )
-        for tracked in served
-    )
+    return slot.purpose is not Purpose.FULFILL or await service.fits(slot, attempts, head)
 
 
-async def _fill(service: Service, slot: Slot, newest: Attempt, head: Block) -> bool:
+async def _fill(
+    service: ChainService[Any], lane: Lane, slot: Slot, newest: Attempt, head: Block
+) -> bool:
     """
     Give a slot a filler; false when the cap does not let it outbid what was sent.
     """
     last = Fees(newest.max_fee, newest.priority_fee)
-    fees = last if newest.sent_block is None else service.lane.fees.bump(last, head.base_fee)
+    fees = last if newest.sent_block is None else lane.fees.bump(last, head.base_fee)
     if fees is None:
         return False
     async with service.database.write() as tx:
         if slot.state is SlotState.SIGNED:
             # Nothing has left: what is still wanted is drawn again, into another slot.
-            await _release(tx, await requests.of_transaction(tx, slot.id), "bytes_outdated")
-        await service.lane.fill(tx, slot, fees)
+            await service.releases(tx, slot, "bytes_outdated")
+        await lane.fill(tx, slot, fees)
     service.pool.note_erasure()
     log.get().info("slot_filled", nonce=slot.nonce)
     return True
 
 
-async def _record_sent(service: Service, slot: Slot, attempt: Attempt, head: Block) -> None:
+async def _record_sent(
+    service: ChainService[Any], slot: Slot, attempt: Attempt, head: Block
+) -> None:
     async with service.database.write() as tx:
         await transactions.mark_sent(tx, attempt, head.number)
         if slot.state is SlotState.SIGNED:
             await transactions.advance_slot(tx, slot, SlotState.SENT)
-        if slot.state is SlotState.SIGNED and slot.purpose is Purpose.FULFILL:
-            served = await requests.of_transaction(tx, slot.id)
-            await service.pool.expose(
-                tx,
-                service.chain_id,
-                service.contract,
-                [tracked.request.seed_index for tracked in served],
-            )
-            keys = [tracked.request.key for tracked in served]
-            await requests.advance_all(tx, keys, State.SIGNED, State.SENT)
+            await service.leaves(tx, slot)
     fault_point("sent-recorded")
 
 
-async def _broadcast(service: Service, slot: Slot, attempt: Attempt, head: Block) -> None:
-    signed = service.lane.signed_bytes(attempt)
+async def _broadcast(
+    service: ChainService[Any], slot: Slot, attempt: Attempt, head: Block
+) -> None:
+    signed = open_attempt(service.pool.key, attempt)
     verdict, words = await service.sender.broadcast(signed)
     fault_point("broadcast")
     async with service.database.write() as tx:
@@ -310,24 +281,12 @@ async def _broadcast(service: Service, slot: Slot, attempt: Attempt, head: Block
         log.get().warning("transaction_refused", **context, verdict=str(verdict), words=words)
 
 
-async def _record_mined(service: Service, slot: Slot, receipt: Receipt) -> None:
-    events = [
-        service.protocol.decode(item) for item in receipt.logs if item.address == service.contract
-    ]
-    outcomes = {event.request_id: event for event in events if isinstance(event, Outcome)}
+async def _record_mined(service: ChainService[Any], slot: Slot, receipt: Receipt) -> None:
+    # What others log in the same transaction is none of our business.
+    ours = tuple(item for item in receipt.logs if item.address == service.contract)
     async with service.database.write() as tx:
         await transactions.advance_slot(tx, slot, SlotState.MINED, receipt=receipt)
-        passed_over, mined = [], []
-        served = await requests.of_transaction(tx, slot.id)
-        for tracked in served:
-            outcome = outcomes.get(tracked.request.key.request_id)
-            if outcome is None:
-                passed_over.append(tracked)
-            elif tracked.state in (State.SIGNED, State.SENT):
-                mined.append((tracked, outcome))
-        await requests.fulfilled_all(tx, mined)
-        reason = "passed_over" if receipt.ok else requests.reverted_reason(len(served))
-        await _release(tx, passed_over, reason)
+        settled = await service.lands(tx, slot, replace(receipt, logs=ours))
     fault_point("mined")
     say = log.get().info if receipt.ok else log.get().error
     say(
@@ -337,32 +296,11 @@ async def _record_mined(service: Service, slot: Slot, receipt: Receipt) -> None:
         block=receipt.block_number,
         gas_used=receipt.gas_used,
         ok=receipt.ok,
-        fulfilled=len(outcomes),
+        fulfilled=settled,
     )
 
 
-async def _release(tx: AsyncConnection, served: Sequence[TrackedRequest], reason: str) -> None:
-    """
-    Let requests go back to CONFIRMED whose bytes will not serve them.
-
-    One that reverts alone again and again is given up. What reverted in company is signed in
-    smaller runs, see `plan_runs`.
-    """
-    for tracked in served:
-        if tracked.state not in (State.SIGNED, State.SENT):
-            continue
-        after = State.CONFIRMED
-        if reason == requests.REVERTED:
-            events = await requests.history(tx, tracked.request.key)
-            if sum(event.reason == reason for event in events) + 1 >= MAX_REVERTS:
-                after = State.FAILED
-                log.get().error("request_given_up", **tracked.log_context(), reason=reason)
-        await requests.advance(
-            tx, tracked.request.key, tracked.state, after, reason=reason, transaction_id=None
-        )
-
-
-async def _nonce_is_gone(service: Service, slot: Slot, head: Block) -> bool:
+async def _nonce_is_gone(service: ChainService[Any], slot: Slot, head: Block) -> bool:
     """
     Return whether the chain has, at the confirmation depth, used the slot's nonce otherwise.
     """
@@ -372,10 +310,10 @@ async def _nonce_is_gone(service: Service, slot: Slot, head: Block) -> bool:
     return await service.reader.nonce(slot.wallet, settled) > slot.nonce
 
 
-async def _give_up(service: Service, slot: Slot, reason: str) -> None:
+async def _give_up(service: ChainService[Any], slot: Slot, reason: str) -> None:
     async with service.database.write() as tx:
         await transactions.advance_slot(tx, slot, SlotState.LOST)
-        await _release(tx, await requests.of_transaction(tx, slot.id), reason)
+        await service.releases(tx, slot, reason)
         await transactions.erase_attempts(tx, slot.id)
     service.pool.note_erasure()
     log.get().error(
@@ -386,7 +324,7 @@ async def _give_up(service: Service, slot: Slot, reason: str) -> None:
     )
 
 
-async def _recheck(service: Service, slot: Slot, head: Block) -> int:
+async def _recheck(service: ChainService[Any], slot: Slot, head: Block) -> int:
     """
     Put a slot back to SENT when a reorg took its transaction out of the chain.
     """

@@ -4,17 +4,17 @@ Watch: the chain's logs → OBSERVED → CONFIRMED, or ORPHANED.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from oracle import log
 from oracle.errors import EndpointError, InconsistentChainError
 from oracle.faults import fault_point
 from oracle.protocols.coordinator import BATCH, Cancelled, Committed
-from oracle.request import TRANSITIONS, Outcome, RandomnessRequest, State, TrackedRequest
-from oracle.store import batches, requests, transactions
+from oracle.request import TRANSITIONS, Outcome, State
+from oracle.store import batches, transactions
 from oracle.store.batches import BatchState
+from oracle.store.book import NO_OUTCOME
 from oracle.store.cursors import Cursor, get_cursor, move_cursor
-from oracle.store.schema import requests as table
 from oracle.store.transactions import Purpose, SlotState
 
 if TYPE_CHECKING:
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from oracle.evm import Block, Log
-    from oracle.protocols.coordinator import Event
-    from oracle.request import RequestKey
-    from oracle.service import Service
+    from oracle.request import RequestKey, Tracked
+    from oracle.service import ChainService
+    from oracle.store.book import Book
 
 # Blocks per query at most; an endpoint that refuses is asked for fewer.
 RANGE = 1000
@@ -33,7 +33,7 @@ RANGE = 1000
 TAIL = 16
 
 
-async def watch(service: Service, head: Block) -> int:
+async def watch(service: ChainService[Any], head: Block) -> int:
     """
     Read what is new and the tail of what is not yet final; return how many requests moved.
 
@@ -67,7 +67,9 @@ async def watch(service: Service, head: Block) -> int:
     return moved + await _confirm(service, head)
 
 
-async def _first_block(service: Service, cursor: Cursor | None, head: Block) -> tuple[int, int]:
+async def _first_block(
+    service: ChainService[Any], cursor: Cursor | None, head: Block
+) -> tuple[int, int]:
     """
     Return where to read from, and from where on stored blocks may have been replaced.
     """
@@ -93,7 +95,7 @@ async def _first_block(service: Service, cursor: Cursor | None, head: Block) -> 
     return start, start
 
 
-async def _drop_replaced(service: Service, suspect: int, head: Block) -> int:
+async def _drop_replaced(service: ChainService[Any], suspect: int, head: Block) -> int:
     """
     Move every request whose block, or whose fulfillment's block, is no longer canonical.
 
@@ -108,12 +110,13 @@ async def _drop_replaced(service: Service, suspect: int, head: Block) -> int:
             hashes[number] = None if above else (await service.reader.block(number)).hash
         return hashes[number] != block_hash
 
-    found: list[tuple[TrackedRequest, State]] = []
+    table = service.book.table
+    found: list[tuple[Tracked[Any], State]] = []
     async with service.database.read() as connection:
-        suspects: dict[RequestKey, TrackedRequest] = {}
+        suspects: dict[RequestKey, Tracked[Any]] = {}
         # One query each: for both at once the database would read all that was ever done.
         for place in (table.c.block_number, table.c.outcome_block):
-            for tracked in await requests.in_states(
+            for tracked in await service.book.in_states(
                 connection,
                 service.chain_id,
                 service.contract,
@@ -122,7 +125,7 @@ async def _drop_replaced(service: Service, suspect: int, head: Block) -> int:
                 limit=None,
             ):
                 suspects[tracked.request.key] = tracked
-        for tracked in sorted(suspects.values(), key=lambda one: one.request.seed_index):
+        for tracked in suspects.values():
             made, outcome = tracked.request, tracked.outcome
             if made.block_number >= suspect and await replaced(made.block_number, made.block_hash):
                 found.append((tracked, State.ORPHANED))
@@ -135,38 +138,40 @@ async def _drop_replaced(service: Service, suspect: int, head: Block) -> int:
                 found.append((tracked, await _again(connection, tracked)))
     if found:
         async with service.database.write() as tx:
-            await _move(tx, found)
+            await _move(tx, service.book, found)
     return len(found)
 
 
-async def _move(tx: AsyncConnection, found: Sequence[tuple[TrackedRequest, State]]) -> None:
+async def _move(
+    tx: AsyncConnection, book: Book[Any], found: Sequence[tuple[Tracked[Any], State]]
+) -> None:
     for tracked, after in found:
-        await requests.advance(
+        await book.advance(
             tx,
             tracked.request.key,
             tracked.state,
             after,
             reason="reorg",
-            **requests.NO_OUTCOME,
+            **NO_OUTCOME,
         )
         log.get().warning("request_reorged", **tracked.log_context(), to=str(after))
 
 
-async def _read_range(service: Service, first: int, last: int, head: Block) -> int:
-    logs = await service.reader.logs(service.contract, first, last)
+async def _read_range(service: ChainService[Any], first: int, last: int, head: Block) -> int:
+    logs = await service.reader.logs(service.contract, first, last, service.topics)
     end = await service.reader.block(last)
     anchor = await service.reader.block(max(0, last - service.depth - TAIL))
     if last == head.number and end.hash != head.hash:
         raise InconsistentChainError("the head was replaced while its logs were read")
     if any(item.block_number == last and item.block_hash != end.hash for item in logs):
         raise InconsistentChainError("the logs and the headers of the chain disagree")
-    events = [event for item in logs if (event := service.protocol.decode(item)) is not None]
+    events = [event for item in logs if (event := service.decode(item)) is not None]
     missing = await _missing(service, events, logs, first, last)
     cursor = Cursor(
         number=last, hash=end.hash, anchor_number=anchor.number, anchor_hash=anchor.hash
     )
     async with service.database.write() as tx:
-        await _move(tx, missing)
+        await _move(tx, service.book, missing)
         moved = len(missing) + await _apply(tx, service, events)
         await move_cursor(tx, service.chain_id, service.contract, cursor)
     if moved:
@@ -175,22 +180,27 @@ async def _read_range(service: Service, first: int, last: int, head: Block) -> i
 
 
 async def _missing(
-    service: Service, events: Sequence[Event], logs: Sequence[Log], first: int, last: int
-) -> list[tuple[TrackedRequest, State]]:
+    service: ChainService[Any],
+    events: Sequence[object],
+    logs: Sequence[Log],
+    first: int,
+    last: int,
+) -> list[tuple[Tracked[Any], State]]:
     """
     Return the requests that a reorg moved, and where to.
 
     Raises `InconsistentChainError` when a block is still there and only its logs are missing: an
     endpoint that loses logs must not make the node drop what it has promised.
     """
-    made = {event.key.request_id for event in events if isinstance(event, RandomnessRequest)}
+    made = {request.key.request_id for request in _requests(service, events)}
     fulfilled = {
         (event.request_id, event.block_hash) for event in events if isinstance(event, Outcome)
     }
     blocks = {item.block_number: item.block_hash for item in logs}
-    found: list[tuple[TrackedRequest, State]] = []
+    table = service.book.table
+    found: list[tuple[Tracked[Any], State]] = []
     async with service.database.read() as connection:
-        known = await requests.in_states(
+        known = await service.book.in_states(
             connection,
             service.chain_id,
             service.contract,
@@ -198,7 +208,7 @@ async def _missing(
             table.c.block_number.between(first, last),
             limit=None,
         )
-        settled = await requests.in_states(
+        settled = await service.book.in_states(
             connection,
             service.chain_id,
             service.contract,
@@ -224,7 +234,7 @@ async def _missing(
 
 
 async def _check_replaced(
-    service: Service, place: tuple[int, bytes], blocks: dict[int, bytes]
+    service: ChainService[Any], place: tuple[int, bytes], blocks: dict[int, bytes]
 ) -> None:
     number, block_hash = place
     if number not in blocks:
@@ -233,7 +243,7 @@ async def _check_replaced(
         raise InconsistentChainError(f"the endpoint lost logs of block {number}")
 
 
-async def _again(connection: AsyncConnection, tracked: TrackedRequest) -> State:
+async def _again(connection: AsyncConnection, tracked: Tracked[Any]) -> State:
     """
     Return where a request goes whose fulfillment vanished: to its own bytes, or to new ones.
     """
@@ -247,23 +257,25 @@ async def _again(connection: AsyncConnection, tracked: TrackedRequest) -> State:
     return State.SENT if open_ and slot.purpose is Purpose.FULFILL else State.CONFIRMED
 
 
-async def _apply(tx: AsyncConnection, service: Service, events: Sequence[Event]) -> int:
+async def _apply(tx: AsyncConnection, service: ChainService[Any], events: Sequence[object]) -> int:
     """
     Store what a range of blocks says; return how many requests moved.
 
     On one chain a request comes before whatever settles it, so all of them can go first.
     """
-    made = [event for event in events if isinstance(event, RandomnessRequest)]
+    made = _requests(service, events)
     settled = [event for event in events if isinstance(event, Outcome | Cancelled)]
-    moved = await requests.observe_all(tx, made)
+    moved = await service.book.observe_all(tx, made)
     for event in events:
         if isinstance(event, Committed):
             await _apply_commit(tx, service, event)
     ids = [event.request_id for event in settled]
-    found = await requests.find(tx, service.chain_id, service.contract, ids)
-    outcomes: list[tuple[TrackedRequest, Outcome]] = []
+    found = await service.book.find(tx, service.chain_id, service.contract, ids)
+    outcomes: list[tuple[Tracked[Any], Outcome]] = []
     for event in settled:
         tracked = found.get(event.request_id)
+        if tracked is None and not service.whole_history:
+            continue
         if tracked is None:
             raise InconsistentChainError(
                 f"request 0x{event.request_id.hex()} was settled, but no log made it: "
@@ -277,12 +289,12 @@ async def _apply(tx: AsyncConnection, service: Service, events: Sequence[Event])
             outcomes.append((tracked, event))
         else:
             key = tracked.request.key
-            await requests.advance(tx, key, tracked.state, after, reason="by_requester")
-    await requests.fulfilled_all(tx, outcomes)
+            await service.book.advance(tx, key, tracked.state, after, reason="by_requester")
+    await service.book.fulfilled_all(tx, outcomes)
     return moved
 
 
-async def _apply_commit(tx: AsyncConnection, service: Service, event: Committed) -> None:
+async def _apply_commit(tx: AsyncConnection, service: ChainService[Any], event: Committed) -> None:
     foreign = []
     for place, root in enumerate(event.roots):
         first_index = event.first_index + place * BATCH
@@ -305,19 +317,21 @@ async def _apply_commit(tx: AsyncConnection, service: Service, event: Committed)
         )
 
 
-async def _confirm(service: Service, head: Block) -> int:
-    lead = 1 if service.devnet else 0
+def _requests(service: ChainService[Any], events: Sequence[object]) -> list[Any]:
+    return [event for event in events if isinstance(event, service.request_type)]
+
+
+async def _confirm(service: ChainService[Any], head: Block) -> int:
     async with service.database.write() as tx:
-        ready = await requests.in_states(
+        ready = await service.book.in_states(
             tx,
             service.chain_id,
             service.contract,
             [State.OBSERVED],
-            table.c.block_number + table.c.confirmations - lead <= head.number,
-            table.c.block_number + service.depth <= head.number,
+            *service.confirmable(head),
         )
         keys = [tracked.request.key for tracked in ready]
-        await requests.advance_all(tx, keys, State.OBSERVED, State.CONFIRMED)
+        await service.book.advance_all(tx, keys, State.OBSERVED, State.CONFIRMED)
     for tracked in ready:
         log.get().info("request_confirmed", **tracked.log_context())
     if ready:
