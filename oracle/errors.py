@@ -27,6 +27,9 @@ Every error that the package raises on purpose.
     │   │   ├── AnsweredError       (retryable)
     │   │   └── RevertedError       (retryable)
     │   └── InconsistentChainError  (retryable)
+    │       └── ForgedLogError      (retryable) no contract emits such a log: an endpoint lies
+    ├── BadParametersError          an Airnode request that can never be served, and why
+    │   └── UndecodableParametersError
     ├── InsufficientFundsError      (retryable, once funded)
     ├── PackageError                what only a benchmark needs of npm cannot be had
     ├── StaleStateError             a compare-and-set found another state than expected
@@ -234,6 +237,31 @@ class InconsistentChainError(ChainError):
     """
 
     retryable = True
+
+
+class ForgedLogError(InconsistentChainError):
+    """
+    A log, or what it refers to, is not what its id is the hash of: no contract says so, but an
+    endpoint that lies.
+    """
+
+
+class BadParametersError(OracleError):
+    """
+    The parameters of an Airnode request ask for what its endpoint cannot give.
+
+    `reason` is the word for it, which is written down with the request.
+    """
+
+    def __init__(self, message: str, *, reason: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class UndecodableParametersError(BadParametersError):
+    """
+    The parameters of an Airnode request are not Airnode ABI; an Airnode drops such a request.
+    """
 
 
 class InsufficientFundsError(OracleError):

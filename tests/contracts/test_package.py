@@ -14,11 +14,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.javascript import SOLC, node
+
 pytestmark = pytest.mark.contracts
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "contracts" / "README.md").read_text(encoding="utf-8")
-SOLC = ROOT / ".build" / "solc-v0.8.37"
 
 # Sources by their names, every import as node finds it from the project: so does Hardhat.
 COMPILE = """
@@ -34,14 +35,6 @@ const find = (name) => ({
 });
 process.stdout.write(solc.compile(JSON.stringify(input), { import: find }));
 """
-
-
-def node() -> str:
-    """
-    Give the Node that scripts/install.sh has found.
-    """
-    [path] = re.findall(r'^exec "([^"]+)"', SOLC.read_text(encoding="utf-8"), flags=re.MULTILINE)
-    return str(path)
 
 
 def npm() -> list[str]:
