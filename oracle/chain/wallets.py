@@ -162,6 +162,12 @@ def from_keystore(text: str, password: str, path: Path) -> LocalSigner:
         raise ConfigError(
             f"{path} is no keystore file: create one with `oracle wallet create`"
         ) from None
+    if isinstance(content, dict) and "kind" in content:
+        # Of 24 words the entropy would pass for a key.
+        raise ConfigError(
+            f"{path} holds an Airnode's mnemonic and not a wallet's key: create a wallet of its "
+            "own with `oracle wallet create`"
+        )
     try:
         return LocalSigner(Account.from_key(Account.decrypt(content, password)))
     except (ValueError, TypeError, KeyError):

@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from oracle.cli.options import config_option, json_option, print_json
-from oracle.cli.wallet import write_secret_file
+from oracle.cli.secret_files import write_secret_file
 
 
 @click.group()

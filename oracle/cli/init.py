@@ -265,8 +265,8 @@ def _write(config: Path, content: dict[str, Any]) -> list[str]:
     """
     Write the configuration and load it; what does not load is not kept.
     """
+    from oracle.cli.secret_files import write_secret_file  # noqa: PLC0415
     from oracle.cli.template import rendered  # noqa: PLC0415 - it reads sources of modules
-    from oracle.cli.wallet import write_secret_file  # noqa: PLC0415
     from oracle.config import Settings  # noqa: PLC0415 - pydantic is slow to import
 
     # Endpoints may hold keys.
@@ -285,7 +285,7 @@ def _make_keys(folder: Path, written: list[str]) -> str:
     address.
     """
     from oracle.chain.wallets import create_keystore, keystore_address  # noqa: PLC0415 - slow
-    from oracle.cli.wallet import write_secret_file  # noqa: PLC0415
+    from oracle.cli.secret_files import write_secret_file  # noqa: PLC0415
     from oracle.store.seal import PoolKey  # noqa: PLC0415
 
     keys = folder / "keys"
