@@ -10,12 +10,10 @@ from __future__ import annotations
 import difflib
 import os
 import tomllib
-from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Self
 
 from pydantic import (
-    AfterValidator,
     BaseModel,
     Field,
     SecretStr,
@@ -30,19 +28,16 @@ from pydantic_settings import (
     SettingsError,
 )
 
+from oracle.airnode_settings import AirnodeChainSettings, AirnodeSettings
+from oracle.chain_settings import Address, EndpointSettings, Name
 from oracle.errors import ConfigError
-from oracle.given import ENVIRONMENT_PREFIX, check_address, variable_of
+from oracle.given import ENVIRONMENT_PREFIX, variable_of
 from oracle.source_settings import KINDS, ErrorRuleSettings, QuotaSettings, Section, SourceSettings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 _SECRETS = frozenset({"key", "password", "token"})
-
-
-Address = Annotated[str, AfterValidator(check_address)]
-# What a variable's name can carry too.
-Name = Annotated[str, Field(pattern=r"^[a-z0-9_]+$")]
 
 
 class WalletSettings(Section):
@@ -66,49 +61,14 @@ class WalletSettings(Section):
         return self
 
 
-class ChainSettings(Section):
+class ChainSettings(EndpointSettings):
     """
     One coordinator on one chain.
     """
 
-    chain_id: Annotated[int, Field(gt=0)]  #: must be what the endpoint says
-    endpoints: Annotated[list[SecretStr], Field(min_length=1)]  #: JSON-RPC over HTTP
     coordinator: Address  #: the QuantumCoordinator that is served
     wallet: WalletSettings  #: the coordinator's operator
-    devnet: bool = False  #: a throw-away chain: simulated entropy and well-known keys are allowed
-    trusted: bool | None = None  #: the first endpoint is the operator's own; default on a devnet
-    #: depth at which a block counts; default: 12, on a devnet 0
-    confirmations: Annotated[int, Field(ge=0)] | None = None
-    max_fee_gwei: Annotated[Decimal, Field(gt=0)] = Decimal(200)  #: never pay more per gas
-    priority_fee_gwei: Annotated[Decimal, Field(ge=0)] = Decimal("0.1")  #: on top of the base fee
-    max_priority_fee_gwei: Annotated[Decimal, Field(ge=0)] = Decimal(5)  #: for replacements
     runway: Annotated[int, Field(ge=0)] = 4096  #: seeds committed ahead of requests; 0: no more
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        if self.confirmations == 0 and not self.devnet:
-            raise ValueError("confirmations = 0 would reveal seeds that a reorg can take back")
-        if not self.priority_fee_gwei <= self.max_priority_fee_gwei <= self.max_fee_gwei:
-            raise ValueError(
-                "priority_fee_gwei, max_priority_fee_gwei and max_fee_gwei must rise in this order"
-            )
-        return self
-
-    @property
-    def is_trusted(self) -> bool:
-        """
-        Whether the first endpoint needs no second opinion.
-        """
-        return self.devnet if self.trusted is None else self.trusted
-
-    @property
-    def depth(self) -> int:
-        """
-        Blocks on top of a block before it counts as settled: 12 unless configured, 0 on a devnet.
-        """
-        if self.confirmations is not None:
-            return self.confirmations
-        return 0 if self.devnet else 12
 
 
 class PoolSettings(Section):
@@ -137,12 +97,16 @@ class Settings(BaseSettings):
     database: Path = Path("oracle.db")  #: SQLite file
     poll_seconds: Annotated[float, Field(gt=0, le=60)] = 0.25  #: how often the head is asked for
     pool: PoolSettings = PoolSettings()  #: where entropy is kept
-    chains: Annotated[dict[Name, ChainSettings], Field(min_length=1)]  #: by names of your own
+    chains: dict[Name, ChainSettings] = {}  #: by names of your own
+    airnode: AirnodeSettings | None = None  #: who answers API3's QRNG consumers
     sources: Annotated[dict[Name, SourceSettings], Field(min_length=1)]  #: by names of your own
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if len({chain.devnet for chain in self.chains.values()}) > 1:
+        served = self.served
+        if not served and type(self) is Settings:
+            raise ValueError("chains is missing: name at least one, there or under airnode.chains")
+        if len({chain.devnet for chain in served}) > 1:
             raise ValueError(
                 "devnets and other chains cannot share a node: simulated entropy is for devnets "
                 "alone"
@@ -153,6 +117,21 @@ class Settings(BaseSettings):
             if other != name:
                 raise ValueError(f"chains.{other} and chains.{name} are the same coordinator")
         return self
+
+    @property
+    def served(self) -> list[EndpointSettings]:
+        """
+        All chains, whatever is served there.
+        """
+        airnodes = [] if self.airnode is None else self.airnode.chains.values()
+        return [*self.chains.values(), *airnodes]
+
+    @property
+    def devnet(self) -> bool:
+        """
+        Whether all of it is play: simulated entropy and well-known keys are allowed.
+        """
+        return all(chain.devnet for chain in self.served)
 
     @classmethod
     def settings_customise_sources(
@@ -286,6 +265,10 @@ def _fields_at(model: type[BaseModel], place: Sequence[str], kind: str) -> list[
     match place:
         case ["chains", _]:
             model = ChainSettings
+        case ["airnode"]:
+            model = AirnodeSettings
+        case ["airnode", "chains", _]:
+            model = AirnodeChainSettings
         case ["chains", _, "wallet"]:
             model = WalletSettings
         case ["sources", _]:

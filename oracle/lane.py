@@ -62,7 +62,7 @@ class Lane:
             if stored is None or stored < used:
                 await transactions.set_next_nonce(tx, self.chain_id, self.wallet, used)
 
-    async def sign(
+    async def sign(  # noqa: PLR0913
         self,
         tx: AsyncConnection,
         purpose: Purpose,
@@ -71,6 +71,7 @@ class Lane:
         data: bytes,
         gas_limit: int,
         fees: Fees,
+        value: int = 0,
     ) -> int:
         """
         Take the next nonce, sign and store; return the slot's id.
@@ -85,6 +86,7 @@ class Lane:
                 data=data,
                 gas_limit=gas_limit,
                 fees=fees,
+                value=value,
             )
         )
         slot_id = await transactions.open_slot(

@@ -6,10 +6,15 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from oracle import log
+from oracle.airnode_service import AirnodeService
 from oracle.errors import ConfigError, OracleError
+from oracle.service import Service
+from oracle.steps.airnode_draw import draw_airnode
+from oracle.steps.airnode_sign import sign_airnode
+from oracle.steps.airnode_withdraw import withdraw
 from oracle.steps.commit import commit
 from oracle.steps.draw import draw
 from oracle.steps.refill import refill
@@ -22,13 +27,15 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from oracle.evm import Block
-    from oracle.service import Service
     from oracle.store.engine import Database
     from oracle.store.pool import Pool
     from oracle.supply import Supplies
 
+AnyService = Service | AirnodeService
+
 # In the order of a request's life: what one step leaves, the next finds in the same pass.
 STEPS = (watch, draw, sign, send, settle, commit)
+AIRNODE_STEPS = (watch, draw_airnode, withdraw, sign_airnode, send, settle)
 
 _REFILL_IDLE = 2.0
 _BACKOFF_FIRST, _BACKOFF_MOST = 0.5, 30.0
@@ -36,14 +43,18 @@ _REFILL_MOST = 600.0
 _REFUSED_PAUSE = 600.0
 
 
-async def walk(service: Service, head: Block) -> int:
+async def walk(service: AnyService, head: Block) -> int:
     """
     Take every step once, under one head; return how many rows moved.
     """
     started = time.monotonic()
     moved = 0
-    for step in STEPS:
-        moved += await step(service, head)
+    if isinstance(service, Service):
+        for step in STEPS:
+            moved += await step(service, head)
+    else:
+        for airnode_step in AIRNODE_STEPS:
+            moved += await airnode_step(service, head)
     await service.pool.wipe(service.database)
     log.get().debug(
         "pass_done", head=head.number, moved=moved, ms=round(1000 * (time.monotonic() - started))
@@ -51,9 +62,12 @@ async def walk(service: Service, head: Block) -> int:
     return moved
 
 
-class Link(Protocol):
+S_co = TypeVar("S_co", bound=AnyService, covariant=True)
+
+
+class Link(Protocol[S_co]):
     """
-    One coordinator on one chain, as the configuration names it.
+    One contract on one chain, as the configuration names it.
     """
 
     @property
@@ -63,7 +77,7 @@ class Link(Protocol):
         """
         ...
 
-    async def connect(self, database: Database, pool: Pool) -> Service:
+    async def connect(self, database: Database, pool: Pool) -> S_co:
         """
         Check the chain and return the service; the same one when called again.
 
@@ -87,7 +101,8 @@ class Runner:
         database: Database,
         pool: Pool,
         supplies: Supplies,
-        links: Sequence[Link],
+        links: Sequence[Link[Service]],
+        airnodes: Sequence[Link[AirnodeService]] = (),
         *,
         fresh: int,
         poll_seconds: float,
@@ -97,6 +112,7 @@ class Runner:
         self.pool = pool
         self.supplies = supplies
         self.links = links
+        self.airnodes = airnodes
         self._fresh = fresh
         self._max_age_hours = max_age_hours
         self._poll_seconds = poll_seconds
@@ -115,12 +131,13 @@ class Runner:
         """
         await self.pool.wipe(self.database)
         async with asyncio.TaskGroup() as tasks:
-            for link in self.links:
+            everything: list[Link[AnyService]] = [*self.links, *self.airnodes]
+            for link in everything:
                 tasks.create_task(self._follow_chain(link))
             tasks.create_task(self._keep_pool())
         await self.pool.wipe(self.database)
 
-    async def _follow_chain(self, link: Link) -> None:
+    async def _follow_chain(self, link: Link[AnyService]) -> None:
         with log.bound(chain=link.name):
             backoff = _BACKOFF_FIRST
             seen: tuple[bytes, int] | None = None

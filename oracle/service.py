@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
 
 from oracle import log
-from oracle.protocols.coordinator import WINDOW_MARGIN, batch_start
+from oracle.protocols.coordinator import REQUESTED, WINDOW_MARGIN, batch_start
 from oracle.request import Outcome, RandomnessRequest, Request, State
 from oracle.store import batches, requests
 from oracle.store.transactions import Purpose, SlotState
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from oracle.evm import Block, Log, Receipt
     from oracle.lane import Lane
     from oracle.protocols.coordinator import CoordinatorProtocol
-    from oracle.request import TrackedRequest
+    from oracle.request import RequestKey, Tracked, TrackedRequest
     from oracle.store.book import Book
     from oracle.store.engine import Database
     from oracle.store.pool import Pool
@@ -83,6 +83,13 @@ class ChainService(ABC, Generic[R]):
 
     @property
     @abstractmethod
+    def request_topics(self) -> Sequence[bytes | None]:
+        """
+        What every log that makes a request for this node has in common.
+        """
+
+    @property
+    @abstractmethod
     def wallets(self) -> Collection[str]:
         """
         The wallets whose nonces are looked after even while they send nothing.
@@ -97,9 +104,15 @@ class ChainService(ABC, Generic[R]):
         """
 
     @abstractmethod
-    def lane_of(self, wallet: str) -> Lane | None:
+    async def lane_of(self, wallet: str) -> Lane | None:
         """
         Return the lane of a wallet; nothing if this node does not have it any more.
+        """
+
+    @abstractmethod
+    def is_deep(self, request: R, head: int) -> bool:
+        """
+        Return whether a request is as deep below a head as it and the configuration demand.
         """
 
     @abstractmethod
@@ -111,7 +124,7 @@ class ChainService(ABC, Generic[R]):
     @abstractmethod
     async def fits(self, slot: Slot, attempts: Sequence[Attempt], head: Block) -> bool:
         """
-        Return whether the newest bytes of a slot that serves requests are still worth sending.
+        Return whether the newest bytes of a slot that is no filler are still worth sending.
         """
 
     @abstractmethod
@@ -130,6 +143,27 @@ class ChainService(ABC, Generic[R]):
     async def releases(self, tx: AsyncConnection, slot: Slot, reason: str) -> None:
         """
         Let requests go back to where they are judged: the slot's bytes will not serve them.
+        """
+
+    @abstractmethod
+    async def closes(self, tx: AsyncConnection, done: Sequence[RequestKey], settled: int) -> None:
+        """
+        Destroy the secrets that nothing needs any more; `done` are the requests that became final
+        with block `settled`.
+        """
+
+    async def notes(self, tx: AsyncConnection, events: Sequence[object]) -> int:
+        """
+        Write down what a range of blocks says beside requests; return how much was news.
+        """
+        del tx, events
+        return 0
+
+    async def settles(
+        self, tx: AsyncConnection, outcomes: Sequence[tuple[Tracked[R], Outcome]]
+    ) -> None:
+        """
+        Look at outcomes that were written down just now.
         """
 
 
@@ -158,19 +192,22 @@ class Service(ChainService[RandomnessRequest]):
         return ()
 
     @property
+    def request_topics(self) -> Sequence[bytes | None]:  # noqa: D102 - ChainService
+        return (REQUESTED,)
+
+    @property
     def wallets(self) -> Collection[str]:  # noqa: D102 - ChainService
         return (self.lane.wallet,)
 
     def decode(self, item: Log) -> object | None:  # noqa: D102 - ChainService
         return self.protocol.decode(item)
 
-    def lane_of(self, wallet: str) -> Lane | None:  # noqa: D102 - ChainService
+    async def lane_of(self, wallet: str) -> Lane | None:  # noqa: D102 - ChainService
         return self.lane if wallet == self.lane.wallet else None
 
-    def is_deep(self, request: RandomnessRequest, head: int) -> bool:
-        """
-        Return whether a request is as deep below a head as it and the configuration demand.
-        """
+    def is_deep(  # noqa: D102 - ChainService
+        self, request: RandomnessRequest, head: int
+    ) -> bool:
         lead = 1 if self.devnet else 0
         return head >= request.block_number + max(request.confirmations - lead, self.depth)
 
@@ -197,6 +234,8 @@ class Service(ChainService[RandomnessRequest]):
         Before they leave, all that they serve must be as it was when they were made. Afterwards
         their seeds are public, and they are good as long as one request needs them, or has them.
         """
+        if slot.purpose is not Purpose.FULFILL:
+            return True
         async with self.database.read() as connection:
             served = await requests.of_transaction(connection, slot.id)
             exposed = await self.pool.exposed(
@@ -260,6 +299,12 @@ class Service(ChainService[RandomnessRequest]):
         self, tx: AsyncConnection, slot: Slot, reason: str
     ) -> None:
         await self._release(tx, await requests.of_transaction(tx, slot.id), reason)
+
+    async def closes(  # noqa: D102 - ChainService
+        self, tx: AsyncConnection, done: Sequence[RequestKey], settled: int
+    ) -> None:
+        del done
+        await self.pool.erase_closed(tx, self.chain_id, self.contract, settled - self.window)
 
     async def _release(
         self, tx: AsyncConnection, served: Sequence[TrackedRequest], reason: str

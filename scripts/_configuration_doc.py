@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from oracle.airnode_settings import AirnodeChainSettings, AirnodeSettings
 from oracle.config import (
     ChainSettings,
     GatewaySettings,
@@ -42,7 +43,13 @@ BEGIN, END = "<!-- begin: written by scripts/_configuration_doc.py -->\n", "<!--
 # What every source has, and what every source over HTTP has besides.
 _EVERY, _HTTP = DeviceSettings.__bases__[0], LfdSettings.__bases__[0]
 # The sections that settings of the type `table` are described in; the others are free tables.
-_TOP = {"pool": "pool", "chains": "chainsname", "sources": "sourcesname"}
+_TOP = {
+    "pool": "pool",
+    "chains": "chainsname",
+    "airnode": "airnode",
+    "sources": "sourcesname",
+}
+_AIRNODE = {"chains": "airnodechainsname"}
 _WALLET = {"wallet": "chainsnamewallet"}
 _SOURCE = {"quota": "quota", "errors": "errors"}
 
@@ -68,6 +75,8 @@ def _parts() -> Iterator[str]:
     yield from _section("## `[pool]`", PoolSettings)
     yield from _section("## `[chains.NAME]`", ChainSettings, _WALLET)
     yield from _section("### `[chains.NAME.wallet]`", WalletSettings)
+    yield from _section("## `[airnode]`", AirnodeSettings, _AIRNODE)
+    yield from _section("### `[airnode.chains.NAME]`", AirnodeChainSettings)
     yield "## `[sources.NAME]`"
     yield (
         "One source. Its `kind` is required and says which API it speaks: "
@@ -138,6 +147,7 @@ def _default(doc: SettingDoc) -> str:
 def _secret_rows() -> Iterator[Sequence[str]]:
     yield from _secrets_of(PoolSettings, "pool")
     yield from _secrets_of(WalletSettings, "chains", "NAME", "wallet")
+    yield from _secrets_of(AirnodeSettings, "airnode")
     found: dict[tuple[str, ...], list[str]] = {}
     for kind, model in KINDS.items():
         for row in _secrets_of(model, "sources", "NAME"):

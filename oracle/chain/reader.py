@@ -4,6 +4,7 @@ Reading a chain through one endpoint.
 
 from __future__ import annotations
 
+import re
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -25,7 +26,7 @@ from oracle.errors import (
     OracleError,
     RevertedError,
 )
-from oracle.evm import Block, Log, Receipt, Transaction, checksum_address
+from oracle.evm import TRANSACTION_GAS_CAP, Block, Log, Receipt, Transaction, checksum_address
 from oracle.log import redact_urls
 
 if TYPE_CHECKING:
@@ -34,6 +35,12 @@ if TYPE_CHECKING:
     from web3.types import TxParams
 
 TIMEOUT = 10.0
+# How endpoints say that a call was tried and failed, not that they could not try it.
+_SAYS_REVERTED = re.compile(
+    r"revert|invalid opcode|out of gas|gas required exceeds|stack (under|over)flow|bad jump|"
+    r"invalid jump|always failing|gas too low|outofgas|vm execution error|evm error",
+    re.IGNORECASE,
+)
 
 
 class ChainReader(Protocol):
@@ -90,6 +97,20 @@ class ChainReader(Protocol):
     async def call(self, to: str, data: bytes, block: int | None = None) -> bytes:
         """
         Return what a view function answers.
+        """
+        ...
+
+
+class GasEstimator(Protocol):
+    """
+    Whoever can try a call without sending it.
+    """
+
+    async def estimate_gas(self, *, sender: str, to: str, data: bytes, value: int = 0) -> int:
+        """
+        Return the gas that a call from `sender` would need, as a transaction of its own.
+
+        Raises `RevertedError` when the call would fail, and `EndpointError` when nobody can tell.
         """
         ...
 
@@ -232,6 +253,26 @@ class Web3Reader:
     async def code(self, address: str) -> bytes:  # noqa: D102 - ChainReader
         with self._speaking():
             return _data(await self.rpc("eth_getCode", address, "latest"))
+
+    async def estimate_gas(  # noqa: D102 - GasEstimator
+        self, *, sender: str, to: str, data: bytes, value: int = 0
+    ) -> int:
+        # No gas price: some endpoints would want the sender to have the funds.
+        call = {
+            "from": sender,
+            "to": to,
+            "data": "0x" + data.hex(),
+            "gas": hex(TRANSACTION_GAS_CAP),
+        }
+        if value:
+            call["value"] = hex(value)
+        with self._speaking():
+            try:
+                return _quantity(await self.rpc("eth_estimateGas", call))
+            except AnsweredError as error:
+                if _SAYS_REVERTED.search(str(error)):
+                    raise RevertedError(str(error)) from None
+                raise
 
     async def call(  # noqa: D102 - ChainReader
         self, to: str, data: bytes, block: int | None = None, *, sender: str | None = None

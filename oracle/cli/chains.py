@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from oracle.chain.reader import Web3Reader
     from oracle.chain.wallets import LocalSigner
+    from oracle.chain_settings import EndpointSettings
     from oracle.config import ChainSettings
     from oracle.service import Service
     from oracle.store.engine import Database
@@ -39,7 +40,7 @@ class ConfiguredChain:
         """
         from oracle.chain.reader import Web3Reader  # noqa: PLC0415 - web3 is slow to import
 
-        urls = checked_endpoints(name, settings)
+        urls = checked_endpoints(f"chains.{name}", settings)
         self.name = name
         self.settings = settings
         self.signer = configured_signer(name, settings)
@@ -61,8 +62,8 @@ class ConfiguredChain:
 
         name, settings, first = self.name, self.settings, self._readers[0]
         for reader in self._readers:
-            await claims.check_chain_id(name, settings, reader)
-            await claims.check_devnet(name, settings, reader)
+            await claims.check_chain_id(f"chains.{name}", settings, reader)
+            await claims.check_devnet(f"chains.{name}", settings, reader)
         if settings.devnet:
             faults.arm()
         await claims.check_code(name, settings, first)
@@ -97,7 +98,9 @@ class ConfiguredChain:
             CoordinatorProtocol.decode_uint(await reader.call(settings.coordinator, view))
             for view in (CoordinatorProtocol.WINDOW, CoordinatorProtocol.DEPLOYED_AT)
         ]
-        await self._check_genesis(database, (await reader.block(0)).hash.hex())
+        genesis = (await reader.block(0)).hash.hex()
+        async with database.write() as tx:
+            await claims.keep_genesis(tx, settings.chain_id, genesis)
         lane = Lane(
             chain_id=settings.chain_id,
             contract=settings.coordinator,
@@ -128,14 +131,6 @@ class ConfiguredChain:
             devnet=settings.devnet,
         )
 
-    async def _check_genesis(self, database: Database, genesis: str) -> None:
-        from oracle.store.cursors import put_setting  # noqa: PLC0415 - SQLAlchemy is slow to import
-
-        chain_id = self.settings.chain_id
-        async with database.write() as tx:
-            if await claims.check_genesis(tx, chain_id, genesis) is None:
-                await put_setting(tx, claims.genesis_setting(chain_id), genesis)
-
 
 def configured_chains(
     chains: Mapping[str, ChainSettings], stack: AsyncExitStack
@@ -153,14 +148,14 @@ def configured_chains(
     return configured
 
 
-def checked_endpoints(name: str, settings: ChainSettings) -> list[str]:
+def checked_endpoints(place: str, settings: EndpointSettings) -> list[str]:
     """
     Return the URLs of a chain's endpoints.
 
     Raises `ConfigError` when one is none, or when nobody gives a second opinion.
     """
     urls = [
-        checked_endpoint(url.get_secret_value(), f"chains.{name}.endpoints")
+        checked_endpoint(url.get_secret_value(), f"{place}.endpoints")
         for url in settings.endpoints
     ]
     if settings.is_trusted:
@@ -168,7 +163,7 @@ def checked_endpoints(name: str, settings: ChainSettings) -> list[str]:
     # Two paths to one host are one opinion.
     if len({urlsplit(url).hostname for url in urls}) < 2:  # noqa: PLR2004 - a second opinion
         raise ConfigError(
-            f"chains.{name} has one endpoint that is not declared trusted, and a lying endpoint "
+            f"{place} has one endpoint that is not declared trusted, and a lying endpoint "
             "could extract values early: add an endpoint of somebody else, or run your own node "
             "and set trusted = true"
         )

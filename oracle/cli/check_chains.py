@@ -79,7 +79,7 @@ async def _check_chain(
         wallet = configured_signer(name, chain).address
         findings.ok(where, "wallet", f"its key loads: {wallet}")
     with findings.looking(where, "opinions"):
-        checked_endpoints(name, chain)
+        checked_endpoints(f"chains.{name}", chain)
         said = "the first endpoint is trusted" if chain.is_trusted else "two hosts have to agree"
         findings.ok(where, "opinions", said)
     async with AsyncExitStack() as stack:
@@ -111,8 +111,8 @@ async def _check_endpoints(
 
     async def asked(reader: Web3Reader) -> _Answering | None:
         with findings.looking(where, f"endpoint {reader.name}"):
-            await claims.check_chain_id(name, chain, reader)
-            await claims.check_devnet(name, chain, reader)
+            await claims.check_chain_id(f"chains.{name}", chain, reader)
+            await claims.check_devnet(f"chains.{name}", chain, reader)
             head = await reader.block()
             findings.ok(
                 where,

@@ -66,7 +66,7 @@ async def check_sources(settings: Settings, findings: Findings, *, draw: bool) -
     """
     Build every source and say what their number means; draw from each only when told to.
     """
-    devnet = all(chain.devnet for chain in settings.chains.values())
+    devnet = settings.devnet
     async with AsyncExitStack() as stack:
         for name, source in settings.sources.items():
             with findings.looking(f"sources.{name}", "configured", source.kind):

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from oracle.chain.reader import Web3Reader
+    from oracle.chain_settings import EndpointSettings
     from oracle.config import ChainSettings
     from oracle.evm import Block
     from oracle.store.engine import Database
@@ -35,25 +36,25 @@ class Terms:
     window: int
 
 
-async def check_chain_id(name: str, settings: ChainSettings, reader: Web3Reader) -> None:
+async def check_chain_id(place: str, settings: EndpointSettings, reader: Web3Reader) -> None:
     """
     Compare the chain id.
     """
     actual = await reader.chain_id()
     if actual != settings.chain_id:
         raise ConfigError(
-            f"chains.{name}.chain_id is {settings.chain_id}, but {reader.name} serves chain "
+            f"{place}.chain_id is {settings.chain_id}, but {reader.name} serves chain "
             f"{actual}: correct one of them"
         )
 
 
-async def check_devnet(name: str, settings: ChainSettings, reader: Web3Reader) -> None:
+async def check_devnet(place: str, settings: EndpointSettings, reader: Web3Reader) -> None:
     """
     Let nothing but a devnet be called one.
     """
     if settings.devnet and not await reader.is_devnet():
         raise ConfigError(
-            f"chains.{name}.devnet is true, but {reader.name} is no anvil or Hardhat node: "
+            f"{place}.devnet is true, but {reader.name} is no anvil or Hardhat node: "
             "remove `devnet`"
         )
 
@@ -183,3 +184,69 @@ async def check_genesis(connection: AsyncConnection, chain_id: int, genesis: str
             "database file (a devnet that was restarted is a new chain)"
         )
     return known
+
+
+async def keep_genesis(tx: AsyncConnection, chain_id: int, genesis: str) -> None:
+    """
+    Compare the chain's first block with the one that the database knows, or keep it.
+    """
+    from oracle.store.cursors import put_setting  # noqa: PLC0415 - SQLAlchemy is slow to import
+
+    if await check_genesis(tx, chain_id, genesis) is None:
+        await put_setting(tx, genesis_setting(chain_id), genesis)
+
+
+async def keep_airnode(tx: AsyncConnection, chain_id: int, contract: str, airnode: str) -> None:
+    """
+    Compare the Airnode with the one that the database serves on this chain, or keep it.
+    """
+    from oracle.store.cursors import get_setting, put_setting  # noqa: PLC0415 - slow to import
+
+    name = f"airnode:{chain_id}:{contract}"
+    known = await get_setting(tx, name)
+    if known not in (None, airnode):
+        raise ConfigError(
+            f"the database serves the Airnode {known} on chain {chain_id}, and "
+            f"airnode.mnemonic_file is that of {airnode}: use its mnemonic, or a new database file"
+        )
+    if known is None:
+        await put_setting(tx, name, airnode)
+
+
+async def first_block(
+    tx: AsyncConnection, chain_id: int, contract: str, given: int | None, otherwise: int
+) -> int:
+    """
+    Return the block from which a contract is read: as configured, or as at the first start.
+    """
+    from oracle.store.cursors import get_setting, put_setting  # noqa: PLC0415 - slow to import
+
+    if given is not None:
+        return given
+    name = f"start:{chain_id}:{contract}"
+    known = await get_setting(tx, name)
+    if known is None:
+        await put_setting(tx, name, str(otherwise))
+        return otherwise
+    return int(known)
+
+
+async def restored_at(tx: AsyncConnection, chain_id: int, contract: str, head: int) -> int | None:
+    """
+    Return the block up to which requests without a number wait for the operator's word; nothing
+    unless the database was restored from a backup.
+    """
+    from oracle.store.cursors import get_setting, put_setting  # noqa: PLC0415 - slow to import
+    from oracle.store.pool import RESTORED  # noqa: PLC0415
+
+    epoch = await get_setting(tx, RESTORED)
+    if epoch is None:
+        return None
+    name = f"restored:{chain_id}:{contract}"
+    known = await get_setting(tx, name)
+    if known is not None:
+        seen, _, block = known.partition(":")
+        if seen == epoch:
+            return int(block)
+    await put_setting(tx, name, f"{epoch}:{head}")
+    return head

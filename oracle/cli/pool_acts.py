@@ -201,7 +201,7 @@ async def _may_be_simulated(
             "--allow-simulated is for a gateway's pool: a node takes simulated entropy on devnets "
             "alone"
         )
-    if not all(chain.devnet for chain in settings.chains.values()):
+    if not settings.devnet:
         return False
     from oracle.cli.chains import configured_chains  # noqa: PLC0415 - web3 is slow to import
 

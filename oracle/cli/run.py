@@ -18,6 +18,7 @@ from oracle.errors import EndpointError
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from oracle.cli.airnodes import ConfiguredAirnode
     from oracle.cli.chains import ConfiguredChain
     from oracle.config import Settings
     from oracle.runner import Runner
@@ -58,6 +59,7 @@ async def compose(settings: Settings, stack: AsyncExitStack) -> Runner:
     Raises `ConfigError` or `PoolKeyError` for what a person has to correct. A chain that does not
     answer is named, and tried again while the others are served.
     """
+    from oracle.cli.airnodes import configured_airnodes  # noqa: PLC0415
     from oracle.cli.chains import configured_chains  # noqa: PLC0415 - web3 is slow to import
     from oracle.cli.sources import compose_supplies  # noqa: PLC0415
     from oracle.runner import Runner  # noqa: PLC0415
@@ -67,9 +69,11 @@ async def compose(settings: Settings, stack: AsyncExitStack) -> Runner:
     key, epoch = load_pool_key(settings.pool)
     epoch.check_writable()
     chains = configured_chains(settings.chains, stack)
-    devnet = all(chain.devnet for chain in settings.chains.values())
+    airnodes = configured_airnodes(settings.airnode, stack)
+    devnet = settings.devnet
     supplies = compose_supplies(settings, key, stack, allow_simulated=devnet)
-    answering = [chain for chain in chains if await _answers(chain)]
+    everything: list[ConfiguredChain | ConfiguredAirnode] = [*chains, *airnodes]
+    answering = [chain for chain in everything if await _answers(chain)]
 
     database = await Database.open(settings.database, exclusive=True)
     stack.push_async_callback(database.close)
@@ -89,13 +93,14 @@ async def compose(settings: Settings, stack: AsyncExitStack) -> Runner:
         pool,
         supplies,
         chains,
+        airnodes,
         fresh=settings.pool.fresh,
         poll_seconds=settings.poll_seconds,
         max_age_hours=settings.pool.max_age_hours,
     )
 
 
-async def _answers(chain: ConfiguredChain) -> bool:
+async def _answers(chain: ConfiguredChain | ConfiguredAirnode) -> bool:
     try:
         await chain.check()
     except EndpointError as error:

@@ -56,7 +56,7 @@ async def check(settings: Settings) -> dict[str, Any]:
     """
     Draw once from every source at the same time and return what came of it, as JSON values.
     """
-    devnet = all(chain.devnet for chain in settings.chains.values())
+    devnet = settings.devnet
     known, _ = await known_sources(settings)
     async with AsyncExitStack() as stack:
         sources = {

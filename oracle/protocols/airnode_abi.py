@@ -170,10 +170,10 @@ def javascript_number(value: Value) -> float | None:
 
 
 def _text32(word: bytes, what: str, complaint: str) -> str:
-    # As ethers reads it: the text ends at the first zero byte, and the last byte is zero.
+    # As ethers reads it: zero bytes end the text, one at least, and others may stand inside.
     if len(word) != _WORD or word[-1]:
         raise UndecodableParametersError(complaint, reason=f"parameters_{what}")
-    return _utf8(word[: word.index(0)], what, complaint)
+    return _utf8(word.rstrip(b"\0"), what, complaint)
 
 
 def _utf8(raw: bytes, what: str, complaint: str) -> str:

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 from eth_abi.abi import decode, encode
 from eth_abi.exceptions import DecodingError
 
+from oracle.airnode_request import Template
 from oracle.errors import InconsistentChainError
 from oracle.evm import checksum_address, keccak
-from oracle.protocols.airnode_request import Template
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from oracle.protocols.airnode_request import AirnodeRequest, WithdrawalRequested
+    from oracle.airnode_request import AirnodeRequest
 
 # Airnode's own limits: the longest response in bytes, and the longest reason in characters.
 MAX_RESPONSE = 16_384
@@ -75,14 +75,14 @@ def encode_callback(request: AirnodeRequest, data: bytes) -> bytes:
     )
 
 
-def encode_fulfill_withdrawal(airnode: str, withdrawal: WithdrawalRequested) -> bytes:
+def encode_fulfill_withdrawal(airnode: str, withdrawal_id: bytes, sponsor: str) -> bytes:
     """
     Return the call with which the sponsor wallet returns its funds: the value of the transaction.
     """
     return _call(
         "fulfillWithdrawal",
         ["bytes32", "address", "address"],
-        [withdrawal.withdrawal_id, airnode, withdrawal.sponsor],
+        [withdrawal_id, airnode, sponsor],
     )
 
 

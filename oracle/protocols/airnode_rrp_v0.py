@@ -13,9 +13,7 @@ from typing import TYPE_CHECKING, Any
 from eth_abi.abi import decode
 from eth_abi.exceptions import DecodingError
 
-from oracle.errors import ForgedLogError, InconsistentChainError
-from oracle.evm import Log, checksum_address, keccak
-from oracle.protocols.airnode_request import (
+from oracle.airnode_request import (
     AirnodeRequest,
     Failed,
     Fulfilled,
@@ -24,6 +22,8 @@ from oracle.protocols.airnode_request import (
     WithdrawalRequested,
     request_id,
 )
+from oracle.errors import ForgedLogError, InconsistentChainError
+from oracle.evm import Log, checksum_address, keccak
 from oracle.request import RequestKey
 
 if TYPE_CHECKING:

@@ -55,7 +55,7 @@ async def send(service: ChainService[Any], head: Block) -> int:
 
 async def _send_from(service: ChainService[Any], wallet: str, head: Block) -> int:
     used = await service.reader.nonce(wallet)
-    lane = service.lane_of(wallet)
+    lane = await service.lane_of(wallet)
     moved = 0 if lane is None else await _agree_on_nonces(service, lane, used, head)
     async with service.database.read() as connection:
         slots = await transactions.slots_in(
@@ -218,7 +218,7 @@ async def _repeat(service: ChainService[Any], slot: Slot, newest: Attempt, head:
 async def _fits(
     service: ChainService[Any], slot: Slot, attempts: Sequence[Attempt], head: Block
 ) -> bool:
-    return slot.purpose is not Purpose.FULFILL or await service.fits(slot, attempts, head)
+    return slot.purpose is Purpose.FILLER or await service.fits(slot, attempts, head)
 
 
 async def _fill(

@@ -5,24 +5,24 @@ needed.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from oracle import log
 from oracle.errors import InconsistentChainError
 from oracle.faults import fault_point
 from oracle.protocols.coordinator import BATCH
 from oracle.request import State
-from oracle.store import batches, requests, transactions
+from oracle.service import Service
+from oracle.store import batches, transactions
 from oracle.store.batches import BatchState
-from oracle.store.schema import requests as table
 from oracle.store.transactions import SlotState
 
 if TYPE_CHECKING:
     from oracle.evm import Block
-    from oracle.service import Service
+    from oracle.service import ChainService
 
 
-async def settle(service: Service, head: Block) -> int:
+async def settle(service: ChainService[Any], head: Block) -> int:
     """
     Finish what is deep enough; return how many requests moved.
 
@@ -32,12 +32,13 @@ async def settle(service: Service, head: Block) -> int:
     """
     settled = head.number - service.depth
     async with service.database.read() as connection:
-        mined = await requests.in_states(
+        columns = service.book.table.c
+        mined = await service.book.in_states(
             connection,
             service.chain_id,
             service.contract,
             [State.MINED],
-            table.c.outcome_block <= settled,
+            columns.outcome_block <= settled,
         )
         slots = await transactions.slots_in(
             connection, service.chain_id, service.contract, [SlotState.MINED]
@@ -56,20 +57,19 @@ async def settle(service: Service, head: Block) -> int:
             )
     async with service.database.write() as tx:
         keys = [tracked.request.key for tracked in mined]
-        await requests.advance_all(tx, keys, State.MINED, State.DONE)
+        await service.book.advance_all(tx, keys, State.MINED, State.DONE)
         for slot in slots:
             await transactions.advance_slot(tx, slot, SlotState.FINAL)
             await transactions.erase_attempts(tx, slot.id)
         if slots:
             service.pool.note_erasure()
-        await service.pool.erase_closed(
-            tx, service.chain_id, service.contract, settled - service.window
-        )
+        await service.closes(tx, keys, settled)
     for tracked in mined:
         log.get().info("request_done", **tracked.log_context())
     if mined:
         fault_point("done")
-    await _erase_lost(service, settled)
+    if isinstance(service, Service):
+        await _erase_lost(service, settled)
     return len(mined)
 
 

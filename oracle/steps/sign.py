@@ -8,14 +8,12 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from oracle import log
-from oracle.chain.ranges import SPAN, logs_in_ranges
 from oracle.entropy import merkle
-from oracle.errors import InconsistentChainError, InvariantError, OracleError
+from oracle.errors import InconsistentChainError, InvariantError
 from oracle.evm import TRANSACTION_GAS_CAP
 from oracle.faults import fault_point
 from oracle.protocols.coordinator import (
     BATCH,
-    REQUESTED,
     CoordinatorProtocol,
     Reveal,
     batch_start,
@@ -23,14 +21,14 @@ from oracle.protocols.coordinator import (
 from oracle.request import RandomnessRequest, State
 from oracle.store import batches, requests, transactions
 from oracle.store.transactions import Purpose, SlotState
+from oracle.witnesses import shown_by, shown_by_another
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from oracle.chain.fees import Fees
-    from oracle.chain.reader import ChainReader
     from oracle.evm import Block
     from oracle.request import RequestKey, TrackedRequest
     from oracle.service import Service
@@ -39,8 +37,6 @@ if TYPE_CHECKING:
 MAX_GAP = 32
 # Transactions of one wallet under way at once: endpoints drop what queues deeper.
 MAX_IN_FLIGHT = 16
-# Blocks between two requests that are read for nothing rather than by another call.
-MAX_DISTANCE = 64
 # Elements of a multiproof at most: two per level.
 MAX_PROOF = 16
 
@@ -73,7 +69,7 @@ async def sign(service: Service, head: Block) -> int:
         )
         await _say_why(service, drawn, "fee_cap_reached")
         return moved
-    shown = await _shown_by_another(service, [tracked.request for tracked in drawn])
+    shown = await shown_by_another(service, [tracked.request for tracked in drawn])
     seen = set(shown)
     kept_back = [tracked for tracked in drawn if tracked.request not in seen]
     await _say_why(service, kept_back, "waiting_second_endpoint")
@@ -84,7 +80,7 @@ async def sign(service: Service, head: Block) -> int:
     signed = {request for run in runs for request in run}
     beyond = [tracked for tracked in drawn if tracked.request in seen - signed]
     await _say_why(service, beyond, "wallet_busy")
-    if signed != await _shown_by(service, service.reader, signed):
+    if signed != await shown_by(service, service.reader, signed):
         raise InconsistentChainError("a request's block was replaced: it is read again")
     for run in runs:
         async with service.database.write() as tx:
@@ -169,67 +165,6 @@ def most_together(reverted: int | None) -> int:
     Return how many requests may share a run with one whose smallest reverted run had this size.
     """
     return BATCH if reverted is None else (reverted + 1) // 2
-
-
-async def _shown_by_another(
-    service: Service, drawn: Sequence[RandomnessRequest]
-) -> list[RandomnessRequest]:
-    """
-    Return the requests that an endpoint of somebody else shows too: in the same block, under as
-    many others. One endpoint alone could invent a request to learn its value.
-    """
-    if not service.witnesses:
-        return list(drawn)
-    missing = set(drawn)
-    for witness in service.witnesses:
-        if not missing:
-            break
-        try:
-            missing -= await _shown_by(service, witness, missing)
-        except OracleError as error:
-            if not error.retryable:
-                raise
-            log.get().warning("witness_silent", error=str(error))
-    if missing:
-        log.get().warning(
-            "requests_unconfirmed",
-            requests=len(missing),
-            advice="no second endpoint shows them yet: their seeds are kept back",
-        )
-    return [request for request in drawn if request not in missing]
-
-
-async def _shown_by(
-    service: Service, reader: ChainReader, wanted: Collection[RandomnessRequest]
-) -> set[RandomnessRequest]:
-    """
-    Return those of the requests that an endpoint shows as they are, deep enough under its head.
-    """
-    head = (await reader.block()).number
-    deep = {request for request in wanted if service.is_deep(request, head)}
-    shown: set[object] = set()
-    for first, last in spans(request.block_number for request in deep):
-        async for logs in logs_in_ranges(
-            reader, service.contract, first, last, span=SPAN, topics=[REQUESTED]
-        ):
-            shown |= {service.protocol.decode(item) for item in logs}
-    return deep & shown
-
-
-def spans(numbers: Iterable[int]) -> Iterator[tuple[int, int]]:
-    """
-    Yield closed ranges that hold all the block numbers, none of them much wider than they need.
-    """
-    first: int | None = None
-    for number in sorted(numbers):
-        if first is None:
-            first = last = number
-        elif number - last > MAX_DISTANCE:
-            yield first, last
-            first = number
-        last = number
-    if first is not None:
-        yield first, last
 
 
 async def _sign_run(

@@ -291,7 +291,8 @@ async def _apply(tx: AsyncConnection, service: ChainService[Any], events: Sequen
             key = tracked.request.key
             await service.book.advance(tx, key, tracked.state, after, reason="by_requester")
     await service.book.fulfilled_all(tx, outcomes)
-    return moved
+    await service.settles(tx, outcomes)
+    return moved + await service.notes(tx, events)
 
 
 async def _apply_commit(tx: AsyncConnection, service: ChainService[Any], event: Committed) -> None:

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 SEED_BYTES = 32
 _INDICES_AT_ONCE = 500  # a statement holds only so many parameters
 _EPOCH = "pool_epoch"
+# The epoch at which the database was last found to be a restored backup.
+RESTORED = "restored_epoch"
 # A request in one of these needs its seed no more once its window has passed.
 _CLOSED = {State.DONE, State.CANCELLED, State.EXPIRED, State.FAILED}
 
@@ -138,6 +140,7 @@ class Pool:
                 .values(ciphertext=None, destroyed_at=now())
             )
             await put_setting(tx, _EPOCH, str(reached))
+            await put_setting(tx, RESTORED, str(reached))
             return dropped.rowcount
 
     async def epochs(self, connection: AsyncConnection) -> tuple[int, int]:
@@ -237,10 +240,20 @@ class Pool:
         purposes = [native_purpose(chain_id, contract, index) for index in indices]
         async with database.read() as connection:
             bound = await self._seeds(connection, purposes)
-        if len(bound) == len(purposes):
-            return [bound[purpose] for purpose in purposes]
-        if bound:
+        if bound and len(bound) < len(purposes):
             raise PoolError("a batch is bound in part, which no crash explains: stop and inspect")
+        if not bound:
+            bound = await self.bind_purposes(database, purposes)
+        return [bound[purpose] for purpose in purposes]
+
+    async def bind_purposes(self, database: Database, purposes: Sequence[str]) -> dict[str, bytes]:
+        """
+        Bind one block to each purpose, the oldest first, all or none; return the 32-byte seeds.
+
+        Guarantees: the epoch file is ahead of the binding. A purpose that has a block already
+        violates a constraint. Raises `PoolError` when the pool holds too few blocks; nothing is
+        bound then.
+        """
         epoch = await self.advance_epoch(database)
         async with database.write() as tx:
             await self.put_epoch(tx, epoch)
@@ -264,8 +277,37 @@ class Pool:
                     for block_id, purpose in zip(ids, purposes, strict=True)
                 ],
             )
-            bound = await self._seeds(tx, purposes)
-        return [bound[purpose] for purpose in purposes]
+            return await self._seeds(tx, purposes)
+
+    async def bound_among(self, connection: AsyncConnection, purposes: Sequence[str]) -> set[str]:
+        """
+        Return those of the purposes that have a block, erased or not.
+        """
+        rows = await connection.scalars(
+            select(blocks.c.purpose).where(blocks.c.purpose.in_(list(purposes)))
+        )
+        return set(rows)
+
+    async def seeds_for(
+        self, connection: AsyncConnection, purposes: Iterable[str]
+    ) -> dict[str, bytes]:
+        """
+        Return the 32-byte seeds of purposes; those that never had one, or whose is erased, are
+        left out.
+        """
+        return await self._seeds(connection, purposes)
+
+    async def erase_purposes(self, tx: AsyncConnection, purposes: Sequence[str]) -> int:
+        """
+        Erase the seeds of purposes that are served, or never will be; return how many.
+        """
+        self._unwiped = True
+        result = await tx.execute(
+            update(blocks)
+            .where(blocks.c.purpose.in_(list(purposes)), blocks.c.ciphertext.is_not(None))
+            .values(ciphertext=None, destroyed_at=now())
+        )
+        return result.rowcount
 
     async def advance_epoch(self, database: Database) -> int:
         """
@@ -426,14 +468,9 @@ class Pool:
         Erase seeds that will never be revealed: cancelled, expired, discarded or lost; return how
         many.
         """
-        self._unwiped = True
-        purposes = [native_purpose(chain_id, contract, index) for index in indices]
-        result = await tx.execute(
-            update(blocks)
-            .where(blocks.c.purpose.in_(purposes), blocks.c.ciphertext.is_not(None))
-            .values(ciphertext=None, destroyed_at=now())
+        return await self.erase_purposes(
+            tx, [native_purpose(chain_id, contract, index) for index in indices]
         )
-        return result.rowcount
 
     async def _seeds(
         self, connection: AsyncConnection, purposes: Iterable[str]

@@ -119,7 +119,8 @@ lanes = Table(
     Column("chain_id", BigInteger, primary_key=True, autoincrement=False),
     Column("wallet", Address, primary_key=True),
     Column("next_nonce", BigInteger, nullable=False),
-    comment="The next nonce of every wallet.",
+    Column("sponsor", Address),
+    comment="The next nonce of every wallet, and whose sponsor wallet it is.",
 )
 
 transactions = Table(
@@ -141,7 +142,7 @@ transactions = Table(
     Column("created_at", Timestamp, nullable=False),
     Column("updated_at", Timestamp, nullable=False),
     UniqueConstraint("chain_id", "wallet", "nonce"),
-    CheckConstraint("purpose IN ('fulfill', 'commit', 'filler')", name="purpose"),
+    CheckConstraint("purpose IN ('fulfill', 'commit', 'withdraw', 'filler')", name="purpose"),
     CheckConstraint("state IN ('signed', 'sent', 'mined', 'final', 'lost')", name="state"),
     Index(None, "chain_id", "contract", "state"),
     comment="One row per nonce: a slot that exactly one transaction will fill.",
@@ -216,6 +217,92 @@ requests = Table(
         postgresql_where=text("state <> 'orphaned'"),
     ),
     comment="One row per request id.",
+)
+
+airnode_requests = Table(
+    "airnode_requests",
+    metadata,
+    Column("chain_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("contract", Address, primary_key=True),
+    Column("request_id", Hash32, primary_key=True),
+    Column("airnode", Address, nullable=False),
+    Column("requester", Address, nullable=False),
+    Column("requester_count", BigInteger, nullable=False),
+    Column("endpoint_id", Hash32),
+    Column("template_id", Hash32),
+    Column("sponsor", Address, nullable=False),
+    Column("sponsor_wallet", Address, nullable=False),
+    Column("fulfill_address", Address, nullable=False),
+    Column("fulfill_function_id", LargeBinary(4), nullable=False),
+    Column("parameters", LargeBinary, nullable=False),
+    Column("block_number", BigInteger, nullable=False),
+    Column("block_hash", Hash32, nullable=False),
+    Column("transaction_hash", Hash32, nullable=False),
+    Column("log_index", Integer, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("reason", Text),
+    # What is sent: words, an array of them or a single one; or why it is failed.
+    Column("num_words", Integer),
+    Column("array", Boolean),
+    Column("failure", Text),
+    Column("drawn_at", Timestamp),
+    Column("held_since", Timestamp),
+    Column("exposed_at", Timestamp),
+    # Public by now: it is in a block.
+    Column("data", LargeBinary),
+    Column("released_at", Timestamp),
+    Column("transaction_id", RowId, ForeignKey("transactions.id")),
+    Column("outcome_hash", Hash32),
+    Column("outcome_block", BigInteger),
+    Column("outcome_block_hash", Hash32),
+    Column("callback_succeeded", Boolean),
+    Column("created_at", Timestamp, nullable=False),
+    Column("updated_at", Timestamp, nullable=False),
+    CheckConstraint("(endpoint_id IS NULL) <> (template_id IS NULL)", name="kind"),
+    CheckConstraint(
+        "(outcome_hash IS NULL) = (outcome_block IS NULL)"
+        " AND (outcome_hash IS NULL) = (outcome_block_hash IS NULL)"
+        " AND (outcome_hash IS NOT NULL OR state NOT IN ('mined', 'done'))",
+        name="outcome",
+    ),
+    Index(None, "chain_id", "contract", "state", "block_number"),
+    Index(None, "chain_id", "contract", "state", "outcome_block"),
+    Index(None, "chain_id", "contract", "sponsor", "drawn_at"),
+    Index(None, "created_at"),
+    Index(None, "state", "created_at"),
+    Index(None, "request_id"),
+    Index(None, "transaction_id"),
+    comment="One row per request of Airnode RRP v0.",
+)
+
+airnode_templates = Table(
+    "airnode_templates",
+    metadata,
+    Column("template_id", Hash32, primary_key=True),
+    Column("airnode", Address, nullable=False),
+    Column("endpoint_id", Hash32, nullable=False),
+    Column("parameters", LargeBinary, nullable=False),
+    comment="What templates hold. Their ids are its hash, on every chain.",
+)
+
+airnode_withdrawals = Table(
+    "airnode_withdrawals",
+    metadata,
+    Column("chain_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("contract", Address, primary_key=True),
+    Column("withdrawal_id", Hash32, primary_key=True),
+    Column("sponsor", Address, nullable=False),
+    Column("sponsor_wallet", Address, nullable=False),
+    Column("block_number", BigInteger, nullable=False),
+    Column("block_hash", Hash32, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("transaction_id", RowId, ForeignKey("transactions.id")),
+    Column("created_at", Timestamp, nullable=False),
+    Column("updated_at", Timestamp, nullable=False),
+    CheckConstraint("state IN ('requested', 'signed', 'done', 'refused')", name="state"),
+    Index(None, "chain_id", "contract", "state"),
+    Index(None, "transaction_id"),
+    comment="Sponsors that want back what their sponsor wallets hold.",
 )
 
 request_events = Table(

@@ -34,6 +34,7 @@ class Purpose(StrEnum):
 
     FULFILL = "fulfill"  #: reveals seeds
     COMMIT = "commit"  #: puts roots on chain
+    WITHDRAW = "withdraw"  #: returns a sponsor's funds
     FILLER = "filler"  #: uses up a nonce whose bytes no longer fit
 
 
@@ -238,6 +239,26 @@ async def slots_of(
         .order_by(transactions.c.nonce)
     )
     return [_slot(row) for row in rows]
+
+
+async def promised(connection: AsyncConnection, chain_id: int, wallet: str) -> int:
+    """
+    Return the wei that a wallet's open slots may cost at most: gas limits times the highest fees
+    that were signed. What they carry beside is not counted.
+    """
+    rows = await connection.execute(
+        select(transactions.c.id, transactions.c.gas_limit, attempts.c.max_fee)
+        .join(attempts, attempts.c.transaction_id == transactions.c.id)
+        .where(
+            transactions.c.chain_id == chain_id,
+            transactions.c.wallet == wallet,
+            transactions.c.state.in_([SlotState.SIGNED, SlotState.SENT]),
+        )
+    )
+    most: dict[int, int] = {}
+    for slot_id, gas_limit, max_fee in rows:
+        most[slot_id] = max(most.get(slot_id, 0), gas_limit * max_fee)
+    return sum(most.values())
 
 
 async def get_slot(connection: AsyncConnection, slot_id: int) -> Slot:

@@ -10,11 +10,7 @@ from eth_hash.auto import keccak
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oracle.errors import ForgedLogError, InconsistentChainError
-from oracle.evm import Log
-from oracle.protocols import airnode_calls as calls
-from oracle.protocols import airnode_rrp_v0 as rrp
-from oracle.protocols.airnode_request import (
+from oracle.airnode_request import (
     AirnodeRequest,
     Failed,
     Fulfilled,
@@ -28,6 +24,10 @@ from oracle.protocols.airnode_request import (
     request_id,
     withdrawal_id,
 )
+from oracle.errors import ForgedLogError, InconsistentChainError
+from oracle.evm import Log
+from oracle.protocols import airnode_calls as calls
+from oracle.protocols import airnode_rrp_v0 as rrp
 from oracle.request import RequestKey
 from tests.factories import CHAIN_ID, addresses, words32
 from tests.javascript import AirnodePeer
@@ -398,7 +398,7 @@ def test_other_calls_are_the_contracts(peer: AirnodePeer) -> None:
     pair = [(request, b"e" * 32), (replace(request, requester=OTHER), b"f" * 32)]
     expected: list[tuple[bytes, str, list[Any]]] = [
         (
-            calls.encode_fulfill_withdrawal(AIRNODE, withdrawal),
+            calls.encode_fulfill_withdrawal(AIRNODE, withdrawal.withdrawal_id, withdrawal.sponsor),
             "fulfillWithdrawal",
             [b"w" * 32, AIRNODE, OTHER],
         ),

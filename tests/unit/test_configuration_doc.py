@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from oracle.airnode_settings import AirnodeChainSettings, AirnodeSettings
 from oracle.config import ChainSettings, PoolSettings, Settings, WalletSettings
 from oracle.source_settings import KINDS, ErrorRuleSettings, QuotaSettings
 
@@ -49,6 +50,8 @@ def test_every_setting_is_in_its_section(script: ModuleType) -> None:
         "`[pool]`": PoolSettings,
         "`[chains.NAME]`": ChainSettings,
         "`[chains.NAME.wallet]`": WalletSettings,
+        "`[airnode]`": AirnodeSettings,
+        "`[airnode.chains.NAME]`": AirnodeChainSettings,
         "`quota`": QuotaSettings,
         "`errors`": ErrorRuleSettings,
     }

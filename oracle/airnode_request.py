@@ -69,6 +69,40 @@ class AirnodeRequest:
         """
         return Kind.FULL if self.template_id is None else Kind.TEMPLATE
 
+    @property
+    def block_number(self) -> int:
+        """
+        The block that holds its log.
+        """
+        return self.place.block_number
+
+    @property
+    def block_hash(self) -> bytes:
+        """
+        That block's hash.
+        """
+        return self.place.block_hash
+
+    @property
+    def transaction_hash(self) -> bytes:
+        """
+        The transaction that made it.
+        """
+        return self.place.transaction_hash
+
+    @property
+    def log_index(self) -> int:
+        """
+        Where in the block its log is.
+        """
+        return self.place.log_index
+
+    def log_context(self) -> dict[str, object]:
+        """
+        Return what a log line says to name this request.
+        """
+        return {"request_id": "0x" + self.key.request_id.hex(), "sponsor": self.sponsor}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fulfilled:

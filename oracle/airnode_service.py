@@ -1,0 +1,369 @@
+"""
+One Airnode on one chain's AirnodeRrpV0, as the steps see it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from oracle import log
+from oracle.airnode_request import (
+    AirnodeRequest,
+    Failed,
+    Fulfilled,
+    WithdrawalFulfilled,
+    WithdrawalRequested,
+)
+from oracle.entropy.expansion import expand
+from oracle.lane import Lane
+from oracle.protocols.airnode_calls import encode_words
+from oracle.request import Outcome, State, Tracked
+from oracle.service import MAX_REVERTS, ChainService
+from oracle.store import airnode
+from oracle.store.airnode import WithdrawalState, airnode_purpose
+from oracle.store.book import history
+from oracle.store.engine import now
+from oracle.store.schema import airnode_requests, airnode_withdrawals
+from oracle.store.transactions import Purpose, SlotState
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+
+    from sqlalchemy import ColumnElement
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
+    from oracle.chain.fees import FeePolicy
+    from oracle.chain.reader import GasEstimator
+    from oracle.chain.sponsor_wallets import AirnodeKeys
+    from oracle.evm import Block, Log, Receipt
+    from oracle.protocols.airnode_rrp_v0 import AirnodeProtocol
+    from oracle.request import RequestKey
+    from oracle.store.airnode import Answer
+    from oracle.store.book import Book
+    from oracle.store.transactions import Attempt, Slot
+
+
+REVERTED = "reverted"
+
+
+class Choice(StrEnum):
+    """
+    What the operator wants done with a request that cannot simply be served.
+    """
+
+    DELIVER = "deliver"  #: its number goes out all the same
+    FAIL = "fail"  #: it is failed, with the reason on chain
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AirnodePolicy:
+    """
+    What the operator serves, to whom, and how; times in milliseconds.
+    """
+
+    #: Endpoint ids; true for those that answer with an array.
+    endpoints: Mapping[bytes, bool]
+    #: Contracts one of which has to let a request through; none: everybody may ask.
+    authorizers: tuple[str, ...] = ()
+    #: The only requesters or sponsors that are served; empty: all.
+    allowed: frozenset[str] = frozenset()
+    #: Whether `_minConfirmations` may lower the depth.
+    lower_confirmations: bool = False
+    #: Numbers per sponsor in a day; none: as many as it wants.
+    draws_per_day: int | None = None
+    #: Requests that wait longer are ended.
+    max_age: int | None = None
+    #: How long a number is kept back from a callback that fails, and what is done then.
+    hold: int = 3_600_000
+    held: Choice = Choice.DELIVER
+    #: What becomes of a request whose number was public before a reorg included it again.
+    exposed: Choice = Choice.DELIVER
+    #: Gas that a fulfillment gets at least.
+    gas_floor: int = 300_000
+    #: How long a withdrawal waits for what was broadcast.
+    withdrawal_wait: int = 3_600_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AirnodeOutcome(Outcome):
+    """
+    A fulfillment or failure as its log tells it; `data` is the response, where the log has it.
+    """
+
+    data: bytes | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AirnodeService(ChainService[AirnodeRequest]):
+    """
+    Requests to an Airnode, answered from the pool.
+
+    Guarantees: a number is bound to a request id once, before anything is signed, and is the same
+    in every retry, restart and reorg.
+    """
+
+    protocol: AirnodeProtocol
+    keys: AirnodeKeys
+    fees: FeePolicy
+    policy: AirnodePolicy
+    estimator: GasEstimator
+    #: Requests in blocks up to this one wait for the operator's word where no number is bound to
+    #: them: the store was restored from a backup, and the original may have answered them.
+    restored_at: int | None = None
+    #: Depths that requesters wish for.
+    wishes: dict[RequestKey, int] = field(default_factory=dict)
+    _lanes: dict[str, Lane] = field(default_factory=dict)
+
+    request_type = AirnodeRequest
+    whole_history = False
+
+    @property
+    def book(self) -> Book[AirnodeRequest]:  # noqa: D102 - ChainService
+        return airnode.BOOK
+
+    @property
+    def topics(self) -> Sequence[bytes | None]:  # noqa: D102 - ChainService
+        return self.protocol.topics
+
+    @property
+    def request_topics(self) -> Sequence[bytes | None]:  # noqa: D102 - ChainService
+        return self.protocol.topics
+
+    @property
+    def wallets(self) -> Collection[str]:  # noqa: D102 - ChainService
+        # There is one for every sponsor: only those that send are looked after.
+        return ()
+
+    def decode(self, item: Log) -> object | None:  # noqa: D102 - ChainService
+        event = self.protocol.decode(item)
+        if not isinstance(event, Fulfilled | Failed):
+            return event
+        return AirnodeOutcome(
+            request_id=event.request_id,
+            callback_succeeded=isinstance(event, Fulfilled),
+            transaction_hash=event.place.transaction_hash,
+            block_number=event.place.block_number,
+            block_hash=event.place.block_hash,
+            data=event.data if isinstance(event, Fulfilled) else None,
+        )
+
+    def lane_for(self, sponsor: str) -> Lane:
+        """
+        Return the lane of a sponsor's wallet.
+        """
+        if sponsor not in self._lanes:
+            self._lanes[sponsor] = Lane(
+                chain_id=self.chain_id,
+                contract=self.contract,
+                signer=self.keys.sponsor_wallet(sponsor),
+                fees=self.fees,
+                key=self.pool.key,
+            )
+        return self._lanes[sponsor]
+
+    async def lane_of(self, wallet: str) -> Lane | None:  # noqa: D102 - ChainService
+        for known in self._lanes.values():
+            if known.wallet == wallet:
+                return known
+        async with self.database.read() as connection:
+            sponsor = await airnode.sponsor_of(connection, self.chain_id, wallet)
+        if sponsor is None:
+            return None
+        lane = self.lane_for(sponsor)
+        # With another mnemonic it is another wallet.
+        return lane if lane.wallet == wallet else None
+
+    def is_deep(  # noqa: D102 - ChainService
+        self, request: AirnodeRequest, head: int
+    ) -> bool:
+        return head >= request.block_number + self.wishes.get(request.key, self.depth)
+
+    def confirmable(self, head: Block) -> Sequence[ColumnElement[bool]]:  # noqa: D102 - ChainService
+        depth = 0 if self.policy.lower_confirmations else self.depth
+        return (airnode_requests.c.block_number + depth <= head.number,)
+
+    async def response(
+        self, connection: AsyncConnection, keys: Mapping[RequestKey, Answer]
+    ) -> dict[RequestKey, bytes]:
+        """
+        Return the responses to requests that have their number: from the pool, or, once that is
+        erased, as the chain has them.
+        """
+        purposes = {airnode_purpose(key): key for key in keys}
+        seeds = await self.pool.seeds_for(connection, purposes)
+        found = {key: answer.data for key, answer in keys.items() if answer.data is not None}
+        for purpose, seed in seeds.items():
+            key = purposes[purpose]
+            answer = keys[key]
+            if answer.num_words is not None:
+                words = expand(seed, key.request_id, answer.num_words)
+                found[key] = encode_words(words, array=bool(answer.array))
+        return found
+
+    async def fits(  # noqa: D102 - ChainService
+        self, slot: Slot, attempts: Sequence[Attempt], head: Block
+    ) -> bool:
+        del head
+        async with self.database.read() as connection:
+            if slot.purpose is Purpose.WITHDRAW:
+                return bool(await self._withdrawals_of(connection, slot))
+            served = await self.book.of_transaction(connection, slot.id)
+        if slot.state is SlotState.SIGNED:
+            return bool(served) and all(one.state is State.SIGNED for one in served)
+        hashes = {attempt.transaction_hash for attempt in attempts}
+        return any(
+            one.state is State.SENT
+            or (
+                one.state is State.MINED
+                and one.outcome is not None
+                and one.outcome.transaction_hash in hashes
+            )
+            for one in served
+        )
+
+    async def leaves(self, tx: AsyncConnection, slot: Slot) -> None:  # noqa: D102 - ChainService
+        if slot.purpose is not Purpose.FULFILL:
+            return
+        served = await self.book.of_transaction(tx, slot.id)
+        keys = [one.request.key for one in served]
+        answers = await airnode.answers(tx, keys)
+        first = [
+            key
+            for key, answer in answers.items()
+            if answer.failure is None and answer.exposed_at is None
+        ]
+        await airnode.put(tx, first, exposed_at=now())
+        await self.book.advance_all(tx, keys, State.SIGNED, State.SENT)
+
+    async def lands(  # noqa: D102 - ChainService
+        self, tx: AsyncConnection, slot: Slot, receipt: Receipt
+    ) -> int:
+        events = [self.decode(item) for item in receipt.logs]
+        if slot.purpose is Purpose.WITHDRAW:
+            if not await self._note_withdrawals(tx, events):
+                await self._reopen_withdrawals(tx, slot)
+            return 0
+        outcomes = {one.request_id: one for one in events if isinstance(one, AirnodeOutcome)}
+        served = await self.book.of_transaction(tx, slot.id)
+        mined, passed_over = [], []
+        for tracked in served:
+            outcome = outcomes.get(tracked.request.key.request_id)
+            if outcome is None:
+                passed_over.append(tracked)
+            elif tracked.state in (State.SIGNED, State.SENT):
+                mined.append((tracked, outcome))
+        await self.book.fulfilled_all(tx, mined)
+        await self.settles(tx, mined)
+        await self._release(tx, passed_over, "passed_over" if receipt.ok else REVERTED)
+        return len(outcomes)
+
+    async def releases(  # noqa: D102 - ChainService
+        self, tx: AsyncConnection, slot: Slot, reason: str
+    ) -> None:
+        if slot.purpose is Purpose.WITHDRAW:
+            await self._reopen_withdrawals(tx, slot)
+            return
+        await self._release(tx, await self.book.of_transaction(tx, slot.id), reason)
+
+    async def settles(
+        self, tx: AsyncConnection, outcomes: Sequence[tuple[Tracked[AirnodeRequest], Outcome]]
+    ) -> None:
+        """
+        Keep what was answered, now that it is public, and see whether it was this store's number.
+        """
+        told = {
+            tracked.request.key: outcome.data
+            for tracked, outcome in outcomes
+            if isinstance(outcome, AirnodeOutcome) and outcome.data is not None
+        }
+        known = await airnode.answers(tx, list(told))
+        ours = await self.response(tx, known)
+        for key, data in told.items():
+            if known[key].data is None:
+                await airnode.put(tx, [key], data=data)
+            if ours.get(key) != data:
+                log.get().error(
+                    "foreign_fulfillment",
+                    request_id="0x" + key.request_id.hex(),
+                    advice="a number that is not this store's was signed for this request: "
+                    "another node, or an earlier copy of this database, holds the same mnemonic",
+                )
+
+    async def notes(self, tx: AsyncConnection, events: Sequence[object]) -> int:
+        """
+        Write down withdrawals.
+        """
+        wanted = [event for event in events if isinstance(event, WithdrawalRequested)]
+        moved = await airnode.observe_withdrawals(tx, self.chain_id, self.contract, wanted)
+        return moved + await self._note_withdrawals(tx, events)
+
+    async def closes(self, tx: AsyncConnection, done: Sequence[RequestKey], settled: int) -> None:
+        """
+        Keep the responses of what is final in clear, since the chain has them, and erase their
+        seeds; and those of requests that were ended before their number left.
+        """
+        del settled
+        answers = await airnode.answers(tx, done)
+        for key, data in (await self.response(tx, answers)).items():
+            if answers[key].data is None and answers[key].exposed_at is not None:
+                await airnode.put(tx, [key], data=data)
+        ended = await self.book.in_states(
+            tx,
+            self.chain_id,
+            self.contract,
+            [State.EXPIRED, State.FAILED],
+            airnode_requests.c.drawn_at.is_not(None),
+            airnode_requests.c.exposed_at.is_(None),
+        )
+        keys = [*done, *(one.request.key for one in ended)]
+        if keys:
+            await self.pool.erase_purposes(tx, [airnode_purpose(key) for key in keys])
+
+    async def _withdrawals_of(
+        self, connection: AsyncConnection, slot: Slot
+    ) -> Sequence[airnode.Withdrawal]:
+        return await airnode.withdrawals(
+            connection,
+            self.chain_id,
+            self.contract,
+            airnode_withdrawals.c.transaction_id == slot.id,
+            airnode_withdrawals.c.state == WithdrawalState.SIGNED,
+        )
+
+    async def _note_withdrawals(self, tx: AsyncConnection, events: Sequence[object]) -> int:
+        moved = 0
+        for event in events:
+            if isinstance(event, WithdrawalFulfilled):
+                moved += await airnode.finish_withdrawal(
+                    tx, self.chain_id, self.contract, event.withdrawal_id
+                )
+        return moved
+
+    async def _reopen_withdrawals(self, tx: AsyncConnection, slot: Slot) -> None:
+        for one in await self._withdrawals_of(tx, slot):
+            await airnode.move_withdrawal(
+                tx,
+                self.chain_id,
+                self.contract,
+                one.withdrawal_id,
+                WithdrawalState.REQUESTED,
+                transaction_id=None,
+            )
+
+    async def _release(
+        self, tx: AsyncConnection, served: Sequence[Tracked[AirnodeRequest]], reason: str
+    ) -> None:
+        for tracked in served:
+            if tracked.state not in (State.SIGNED, State.SENT):
+                continue
+            key, after = tracked.request.key, State.CONFIRMED
+            if reason == REVERTED:
+                events = await history(tx, key)
+                if sum(event.reason == reason for event in events) + 1 >= MAX_REVERTS:
+                    after = State.FAILED
+                    log.get().error("request_given_up", **tracked.log_context(), reason=reason)
+            await self.book.advance(
+                tx, key, tracked.state, after, reason=reason, transaction_id=None
+            )

@@ -1,0 +1,212 @@
+"""
+From the `[airnode]` section to the services that it describes.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from oracle import faults
+from oracle.cli import claims
+from oracle.cli.chains import checked_endpoints
+from oracle.errors import ConfigError, InconsistentChainError, RevertedError
+from oracle.given import read_secret_file, secret, variable_of
+
+if TYPE_CHECKING:
+    from contextlib import AsyncExitStack
+
+    from oracle.airnode_service import AirnodePolicy, AirnodeService
+    from oracle.airnode_settings import AirnodeChainSettings, AirnodeSettings
+    from oracle.chain.reader import Web3Reader
+    from oracle.chain.sponsor_wallets import AirnodeKeys
+    from oracle.store.engine import Database
+    from oracle.store.pool import Pool
+
+_GWEI = 10**9
+# Blocks below the head from which a new Airnode reads: nobody can have asked it before.
+_LOOK_BACK = 300
+
+
+class ConfiguredAirnode:
+    """
+    An Airnode on one chain, before its endpoints have answered and afterwards.
+    """
+
+    def __init__(
+        self, name: str, settings: AirnodeChainSettings, keys: AirnodeKeys, stack: AsyncExitStack
+    ) -> None:
+        """
+        Name the endpoints; `stack` closes them.
+
+        Raises `ConfigError` for what is wrong whatever the chain says.
+        """
+        from oracle.chain.reader import Web3Reader  # noqa: PLC0415 - web3 is slow to import
+
+        self.place = f"airnode.chains.{name}"
+        urls = checked_endpoints(self.place, settings)
+        if keys.well_known and not settings.devnet:
+            raise ConfigError(
+                f"the mnemonic of airnode.mnemonic_file is a well-known one, and {self.place} is "
+                "no devnet: create one with `oracle wallet create-mnemonic`"
+            )
+        self.name = f"airnode.{name}"
+        self.settings = settings
+        self.keys = keys
+        self.service: AirnodeService | None = None
+        self._readers: list[Web3Reader] = []
+        for url in urls:
+            reader = Web3Reader(url)
+            stack.push_async_callback(reader.close)
+            self._readers.append(reader)
+
+    async def check(self) -> None:
+        """
+        Compare what the configuration claims with what the endpoints say; touch nothing.
+
+        Raises `ConfigError` for what a person has to correct, `EndpointError` when an endpoint
+        does not answer.
+        """
+        settings, first = self.settings, self._readers[0]
+        for reader in self._readers:
+            await claims.check_chain_id(self.place, settings, reader)
+            await claims.check_devnet(self.place, settings, reader)
+        if settings.devnet:
+            faults.arm()
+        if not await first.code(settings.contract):
+            raise ConfigError(
+                f"there is no contract at {settings.contract} on chain {settings.chain_id}: set "
+                f"{self.place}.rrp to the chain's AirnodeRrpV0"
+            )
+        await self._check_contract(first)
+
+    async def _check_contract(self, reader: Web3Reader) -> None:
+        from oracle.protocols.airnode_calls import (  # noqa: PLC0415 - slow to import
+            decode_bool,
+            encode_awaiting,
+        )
+
+        try:
+            answer = await reader.call(self.settings.contract, encode_awaiting(bytes(32)))
+            genuine = not decode_bool(answer)
+        except (RevertedError, InconsistentChainError):
+            genuine = False
+        if not genuine:
+            raise ConfigError(
+                f"the contract at {self.settings.contract} is no AirnodeRrpV0: correct "
+                f"{self.place}.rrp"
+            )
+
+    async def connect(self, database: Database, pool: Pool) -> AirnodeService:
+        """
+        Return the service, checked and ready to work; the same one when called again.
+
+        Raises as `check` does, and `ConfigError` when the database knows another chain by this id,
+        or another Airnode.
+        """
+        if self.service is None:
+            await self.check()
+            self.service = await self._build(database, pool)
+        return self.service
+
+    async def _build(self, database: Database, pool: Pool) -> AirnodeService:
+        # Imported here: together they take a second, and `--help` needs none of them.
+        from oracle.airnode_service import AirnodeService  # noqa: PLC0415
+        from oracle.chain.fees import FeePolicy  # noqa: PLC0415
+        from oracle.chain.sender import Web3Sender  # noqa: PLC0415
+        from oracle.protocols.airnode_rrp_v0 import AirnodeProtocol  # noqa: PLC0415
+
+        settings = self.settings
+        reader, *others = self._readers
+        head = await reader.block()
+        genesis = (await reader.block(0)).hash.hex()
+        chain_id, contract = settings.chain_id, settings.contract
+        async with database.write() as tx:
+            await claims.keep_genesis(tx, chain_id, genesis)
+            await claims.keep_airnode(tx, chain_id, contract, self.keys.address)
+            start = await claims.first_block(
+                tx, chain_id, contract, settings.start_block, max(0, head.number - _LOOK_BACK)
+            )
+            restored_at = await claims.restored_at(tx, chain_id, contract, head.number)
+        return AirnodeService(
+            chain_id=chain_id,
+            contract=contract,
+            database=database,
+            pool=pool,
+            reader=reader,
+            witnesses=() if settings.is_trusted else tuple(others),
+            sender=Web3Sender(reader),
+            depth=settings.depth,
+            start_block=start,
+            devnet=settings.devnet,
+            protocol=AirnodeProtocol(contract, self.keys.address, chain_id),
+            keys=self.keys,
+            fees=FeePolicy(
+                max_fee=int(settings.max_fee_gwei * _GWEI),
+                priority_fee=int(settings.priority_fee_gwei * _GWEI),
+                max_priority_fee=int(settings.max_priority_fee_gwei * _GWEI),
+            ),
+            policy=policy_of(settings),
+            estimator=reader,
+            restored_at=restored_at,
+        )
+
+
+def policy_of(settings: AirnodeChainSettings) -> AirnodePolicy:
+    """
+    Return the policy that a section describes.
+
+    Raises `ConfigError` when an endpoint id is to answer with one number and with an array.
+    """
+    from oracle.airnode_service import AirnodePolicy, Choice  # noqa: PLC0415 - slow to import
+
+    both = sorted(set(settings.uint256) & set(settings.uint256_array))
+    if both:
+        raise ConfigError(
+            f"the endpoint id {both[0]} stands in uint256 and in uint256_array: an id answers in "
+            "one way"
+        )
+    endpoints = {bytes.fromhex(one[2:]): False for one in settings.uint256}
+    endpoints |= {bytes.fromhex(one[2:]): True for one in settings.uint256_array}
+    hours = settings.max_age_hours
+    return AirnodePolicy(
+        endpoints=endpoints,
+        authorizers=settings.authorizers,
+        allowed=frozenset(settings.allowed),
+        lower_confirmations=settings.lower_confirmations,
+        draws_per_day=settings.draws_per_day,
+        max_age=None if hours is None else round(hours * 3_600_000),
+        hold=round(settings.hold_minutes * 60_000),
+        held=Choice(settings.held),
+        exposed=Choice(settings.exposed),
+        gas_floor=settings.gas_floor,
+        withdrawal_wait=round(settings.withdrawal_wait_minutes * 60_000),
+    )
+
+
+def load_airnode_keys(settings: AirnodeSettings) -> AirnodeKeys:
+    """
+    Open the mnemonic. Raises `ConfigError` when it cannot be.
+    """
+    from oracle.chain.mnemonics import unseal  # noqa: PLC0415 - eth_account is slow to import
+    from oracle.chain.sponsor_wallets import AirnodeKeys  # noqa: PLC0415
+
+    password = secret(
+        settings.password,
+        settings.password_file,
+        what="password for the mnemonic",
+        variable=variable_of("airnode", "password"),
+    )
+    path = settings.mnemonic_file
+    return AirnodeKeys(unseal(read_secret_file(path), password, path))
+
+
+def configured_airnodes(
+    settings: AirnodeSettings | None, stack: AsyncExitStack
+) -> list[ConfiguredAirnode]:
+    """
+    Return the Airnode on all of its chains. Raises `ConfigError` as `ConfiguredAirnode` does.
+    """
+    if settings is None:
+        return []
+    keys = load_airnode_keys(settings)
+    return [ConfiguredAirnode(name, chain, keys, stack) for name, chain in settings.chains.items()]

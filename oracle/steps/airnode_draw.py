@@ -1,0 +1,348 @@
+"""
+Draw, for Airnode requests: CONFIRMED → DRAWN, once a request is known to be servable and a number
+of the pool is bound to it; or the end that it deserves.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from oracle import log
+from oracle.airnode_request import check_template
+from oracle.airnode_service import Choice
+from oracle.errors import BadParametersError, UndecodableParametersError
+from oracle.faults import fault_point
+from oracle.protocols.airnode_abi import decode_parameters, merge, read_wanted
+from oracle.protocols.airnode_calls import (
+    decode_authorization_statuses,
+    decode_templates,
+    encode_check_authorization_statuses,
+    encode_get_templates,
+)
+from oracle.request import State
+from oracle.store import airnode, transactions
+from oracle.store.airnode import Answer, airnode_purpose
+from oracle.store.engine import now
+from oracle.store.transactions import SlotState
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
+    from oracle.airnode_request import AirnodeRequest, Template
+    from oracle.airnode_service import AirnodeService
+    from oracle.evm import Block
+    from oracle.protocols.airnode_abi import Wanted
+    from oracle.request import RequestKey, Tracked
+
+    _Tracked = Tracked[AirnodeRequest]
+
+# Requests per pass, and templates or authorizations per call.
+MANY = 200
+AT_ONCE = 20
+# Blocks after which a request that nobody let through is shown to the authorizers again.
+ASK_AGAIN = 20
+_DAY = 86_400_000  # milliseconds
+
+
+class _Rejected(Exception):  # noqa: N818 - it never leaves this module
+    """
+    Nothing will ever be sent for a request; `reason` says why.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+@dataclass(slots=True)
+class _Verdicts:
+    """
+    What becomes of requests, and why.
+    """
+
+    rejected: dict[str, list[_Tracked]] = field(default_factory=dict)
+    expired: list[_Tracked] = field(default_factory=list)
+    failing: list[tuple[_Tracked, str]] = field(default_factory=list)
+    waiting: list[tuple[_Tracked, str]] = field(default_factory=list)
+    drawn: list[tuple[_Tracked, Wanted]] = field(default_factory=list)
+
+    @property
+    def moved(self) -> int:
+        """
+        How many requests leave their state.
+        """
+        rejected = sum(map(len, self.rejected.values()))
+        return rejected + len(self.expired) + len(self.failing) + len(self.drawn)
+
+
+async def draw_airnode(service: AirnodeService, head: Block) -> int:
+    """
+    Judge every confirmed request and bind a number to those that get one; return how many moved.
+
+    Guarantees: a number is bound to a request once, whatever happens to it later; what cannot be
+    served never leads to a transaction, except where its endpoint is served and its parameters
+    can never be: that is failed on chain.
+    """
+    async with service.database.read() as connection:
+        confirmed = [
+            tracked
+            for tracked in await service.book.in_states(
+                connection, service.chain_id, service.contract, [State.CONFIRMED], limit=MANY
+            )
+            if not await _is_under_way(connection, tracked)
+        ]
+        answers = await airnode.answers(connection, [one.request.key for one in confirmed])
+    if not confirmed:
+        return 0
+    verdicts = _Verdicts()
+    ready = await _sort(service, confirmed, answers, head, verdicts)
+    await _bind(service, ready, answers, verdicts)
+    await _write(service, verdicts)
+    if verdicts.moved:
+        fault_point("drawn")
+    return verdicts.moved
+
+
+async def _sort(
+    service: AirnodeService,
+    confirmed: Sequence[_Tracked],
+    answers: Mapping[RequestKey, Answer],
+    head: Block,
+    verdicts: _Verdicts,
+) -> list[tuple[_Tracked, Wanted]]:
+    """
+    Return the requests that get a number now; what becomes of the others goes into the verdicts.
+    """
+    templates = await _templates(service, [one.request for one in confirmed])
+    wanted: list[tuple[_Tracked, Wanted]] = []
+    bad: list[tuple[_Tracked, str]] = []
+    for tracked in confirmed:
+        try:
+            wanted.append((tracked, _judge(service, tracked.request, templates)))
+        except _Rejected as verdict:
+            verdicts.rejected.setdefault(verdict.reason, []).append(tracked)
+        except BadParametersError as error:
+            bad.append((tracked, str(error)))
+    asking = [tracked for tracked, _ in (*wanted, *bad)]
+    allowed = await _authorized(service, asking, templates, head)
+    for tracked, why in bad:
+        key = tracked.request.key
+        if why_not := _waits(service, tracked.request, answers[key], head, allowed):
+            verdicts.waiting.append((tracked, why_not))
+        else:
+            verdicts.failing.append((tracked, why))
+    ready: list[tuple[_Tracked, Wanted]] = []
+    for tracked, want in wanted:
+        key, answer = tracked.request.key, answers[tracked.request.key]
+        service.wishes[key] = _depth(service, want)
+        if _is_too_old(service, answer):
+            verdicts.expired.append(tracked)
+        elif answer.exposed_at is not None and service.policy.exposed is Choice.FAIL:
+            verdicts.failing.append((tracked, "Number was public before the request's block"))
+        elif why_not := _waits(service, tracked.request, answer, head, allowed):
+            verdicts.waiting.append((tracked, why_not))
+        else:
+            ready.append((tracked, want))
+    return ready
+
+
+def _waits(
+    service: AirnodeService,
+    request: AirnodeRequest,
+    answer: Answer,
+    head: Block,
+    allowed: Collection[RequestKey],
+) -> str | None:
+    """
+    Return why a request gets no number yet.
+    """
+    if not service.is_deep(request, head.number):
+        return "waiting_confirmations"
+    if request.key not in allowed:
+        return "unauthorised"
+    unseen = answer.drawn_at is None and answer.released_at is None
+    if unseen and service.restored_at is not None and request.block_number <= service.restored_at:
+        return "waiting_after_restore"
+    return None
+
+
+def _judge(
+    service: AirnodeService, request: AirnodeRequest, templates: Mapping[bytes, Template]
+) -> Wanted:
+    """
+    Return what a request wants.
+
+    Raises `_Rejected` where an Airnode would drop it, `BadParametersError` where it can be failed.
+    """
+    if service.lane_for(request.sponsor).wallet != request.sponsor_wallet:
+        raise _Rejected("wrong_sponsor_wallet")
+    parameters = {}
+    try:
+        if request.template_id is not None:
+            template = templates.get(request.template_id)
+            if template is None:
+                raise _Rejected("unknown_template")
+            check_template(request, template)
+            parameters = decode_parameters(template.parameters)
+        parameters = merge(parameters, decode_parameters(request.parameters))
+    except UndecodableParametersError as error:
+        raise _Rejected(error.reason) from None
+    array = service.policy.endpoints.get(_endpoint(request, templates))
+    if array is None:
+        raise _Rejected("unknown_endpoint")
+    allowed = service.policy.allowed
+    if allowed and not {request.requester, request.sponsor} & allowed:
+        raise _Rejected("not_allowed")
+    return read_wanted(parameters, array=array)
+
+
+def _endpoint(request: AirnodeRequest, templates: Mapping[bytes, Template]) -> bytes:
+    if request.endpoint_id is not None:
+        return request.endpoint_id
+    assert request.template_id is not None
+    return templates[request.template_id].endpoint_id
+
+
+def _depth(service: AirnodeService, want: Wanted) -> int:
+    wish = want.min_confirmations
+    if wish is None:
+        return service.depth
+    return wish if service.policy.lower_confirmations else max(service.depth, wish)
+
+
+def _is_too_old(service: AirnodeService, answer: Answer) -> bool:
+    """
+    Return whether a request waited too long. A number that may be public is put on record.
+    """
+    limit = service.policy.max_age
+    if limit is None or answer.exposed_at is not None:
+        return False
+    return now() - answer.created_at > limit
+
+
+async def _is_under_way(connection: AsyncConnection, tracked: _Tracked) -> bool:
+    """
+    Return whether bytes that serve the request may still land: it gets no second nonce then.
+    """
+    if tracked.transaction_id is None:
+        return False
+    slot = await transactions.get_slot(connection, tracked.transaction_id)
+    return slot.state in (SlotState.SIGNED, SlotState.SENT)
+
+
+async def _templates(
+    service: AirnodeService, requests: Sequence[AirnodeRequest]
+) -> dict[bytes, Template]:
+    """
+    Return the templates that requests name, from the store or, once, from the chain.
+    """
+    ids = {one.template_id for one in requests if one.template_id is not None}
+    async with service.database.read() as connection:
+        known = await airnode.templates(connection, ids)
+    missing = sorted(ids - set(known))
+    for at in range(0, len(missing), AT_ONCE):
+        asked = missing[at : at + AT_ONCE]
+        answer = await service.reader.call(service.contract, encode_get_templates(asked))
+        found = decode_templates(asked, answer)
+        async with service.database.write() as tx:
+            await airnode.add_templates(tx, list(found.values()))
+        known |= found
+    return known
+
+
+async def _authorized(
+    service: AirnodeService,
+    asking: Sequence[_Tracked],
+    templates: Mapping[bytes, Template],
+    head: Block,
+) -> set[RequestKey]:
+    """
+    Return the requests that one of the authorizers lets through; all, where there are none.
+    """
+    if not service.policy.authorizers:
+        return {one.request.key for one in asking}
+    asked = [
+        one for one in asking if one.reason != "unauthorised" or (head.number % ASK_AGAIN == 0)
+    ]
+    allowed: set[RequestKey] = set()
+    for at in range(0, len(asked), AT_ONCE):
+        some = [one.request for one in asked[at : at + AT_ONCE]]
+        call = encode_check_authorization_statuses(
+            service.policy.authorizers,
+            service.keys.address,
+            [(request, _endpoint(request, templates)) for request in some],
+        )
+        statuses = decode_authorization_statuses(
+            len(some), await service.reader.call(service.contract, call)
+        )
+        allowed |= {one.key for one, yes in zip(some, statuses, strict=True) if yes}
+    return allowed
+
+
+async def _bind(
+    service: AirnodeService,
+    ready: Sequence[tuple[_Tracked, Wanted]],
+    answers: Mapping[RequestKey, Answer],
+    verdicts: _Verdicts,
+) -> None:
+    """
+    Bind numbers, as many as the pool holds and as sponsors may have.
+    """
+    async with service.database.read() as connection:
+        purposes = {airnode_purpose(one.request.key) for one, _ in ready}
+        have = await service.pool.bound_among(connection, sorted(purposes))
+        left = await service.pool.fresh(connection)
+        today = await airnode.drawn_since(
+            connection, service.chain_id, service.contract, now() - _DAY
+        )
+    cap = service.policy.draws_per_day
+    fresh: list[str] = []
+    for tracked, want in ready:
+        key, sponsor = tracked.request.key, tracked.request.sponsor
+        purpose = airnode_purpose(key)
+        if purpose not in have and answers[key].data is None:
+            if cap is not None and today.get(sponsor, 0) >= cap:
+                verdicts.waiting.append((tracked, "sponsor_cap"))
+                continue
+            if len(fresh) >= left:
+                verdicts.waiting.append((tracked, "waiting_for_entropy"))
+                continue
+            today[sponsor] = today.get(sponsor, 0) + 1
+            fresh.append(purpose)
+        verdicts.drawn.append((tracked, want))
+    if fresh:
+        await service.pool.bind_purposes(service.database, fresh)
+        fault_point("bound")
+
+
+async def _write(service: AirnodeService, verdicts: _Verdicts) -> None:
+    book = service.book
+    async with service.database.write() as tx:
+        for reason, members in verdicts.rejected.items():
+            keys = [one.request.key for one in members]
+            await book.advance_all(tx, keys, State.CONFIRMED, State.REJECTED, reason=reason)
+        keys = [one.request.key for one in verdicts.expired]
+        await book.advance_all(tx, keys, State.CONFIRMED, State.EXPIRED, reason="max_age")
+        for tracked, why in verdicts.failing:
+            await airnode.put(tx, [tracked.request.key], failure=why)
+        answers = await airnode.answers(tx, [one.request.key for one, _ in verdicts.drawn])
+        for tracked, want in verdicts.drawn:
+            key = tracked.request.key
+            await airnode.put(
+                tx,
+                [key],
+                num_words=want.words,
+                array=want.array,
+                failure=None,
+                drawn_at=answers[key].drawn_at or now(),
+            )
+        keys = [one.request.key for one, _ in (*verdicts.failing, *verdicts.drawn)]
+        await book.advance_all(tx, keys, State.CONFIRMED, State.DRAWN, transaction_id=None)
+        for tracked, reason in verdicts.waiting:
+            await book.note(tx, tracked, reason)
+    for reason, members in {**verdicts.rejected, "max_age": verdicts.expired}.items():
+        for tracked in members:
+            log.get().warning("request_not_served", **tracked.log_context(), reason=reason)

@@ -1,0 +1,280 @@
+"""
+Sign, for Airnode requests: DRAWN → SIGNED. Every request is a transaction of its sponsor's wallet.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from oracle import log
+from oracle.airnode_request import digest
+from oracle.airnode_service import REVERTED, Choice
+from oracle.chain.fees import Fees
+from oracle.errors import EndpointError, InconsistentChainError, InvariantError, RevertedError
+from oracle.evm import TRANSACTION_GAS_CAP
+from oracle.faults import fault_point
+from oracle.protocols.airnode_calls import (
+    encode_callback,
+    encode_fail,
+    encode_fulfill,
+    encode_words,
+)
+from oracle.request import State
+from oracle.store import airnode, transactions
+from oracle.store.airnode import WithdrawalState
+from oracle.store.book import history
+from oracle.store.engine import now
+from oracle.store.schema import airnode_withdrawals
+from oracle.store.transactions import Purpose, SlotState
+from oracle.witnesses import shown_by, shown_by_another
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from oracle.airnode_request import AirnodeRequest
+    from oracle.airnode_service import AirnodeService
+    from oracle.evm import Block
+    from oracle.lane import Lane
+    from oracle.request import RequestKey, Tracked
+    from oracle.store.airnode import Answer
+
+    _Tracked = Tracked[AirnodeRequest]
+
+# Requests per pass; and transactions of one wallet under way at once.
+MANY = 100
+MAX_IN_FLIGHT = 16
+# The contract's own work around a callback, calldata included: what is constant, and per byte.
+OVERHEAD, OVERHEAD_PER_BYTE = 90_000, 50
+# A `fail` calls nobody.
+FAIL_GAS = 120_000
+# Decoys that a callback is tried with: what it needs may depend on the number.
+DECOYS = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Bytes:
+    """
+    What is to be signed for a request.
+    """
+
+    data: bytes
+    gas_limit: int
+
+
+async def sign_airnode(service: AirnodeService, head: Block) -> int:
+    """
+    Sign and store the transactions of the drawn requests; return how many requests moved.
+
+    Guarantees: a request's block is still the canonical one when its bytes are made, and a second
+    endpoint shows the same request at the same depth unless the first is trusted; its callback was
+    tried with decoys alone; bytes, nonce and the request's new state are stored together; nothing
+    leaves the process. The gas that a callback can take is no reason to lose a request: the limit
+    is generous, and what is not used costs nothing.
+    """
+    async with service.database.read() as connection:
+        drawn = await service.book.in_states(
+            connection, service.chain_id, service.contract, [State.DRAWN], limit=MANY
+        )
+        answers = await airnode.answers(connection, [one.request.key for one in drawn])
+        in_flight = Counter(
+            slot.wallet
+            for slot in await transactions.slots_in(
+                connection, service.chain_id, service.contract, [SlotState.SIGNED, SlotState.SENT]
+            )
+        )
+        leaving = {
+            one.sponsor_wallet
+            for one in await airnode.withdrawals(
+                connection,
+                service.chain_id,
+                service.contract,
+                airnode_withdrawals.c.state.in_(
+                    [WithdrawalState.REQUESTED, WithdrawalState.SIGNED]
+                ),
+            )
+        }
+    if not drawn:
+        return 0
+    fees = service.fees.quote(head.base_fee)
+    if fees is None:
+        log.get().warning("fee_cap_reached", base_fee=head.base_fee, max_fee=service.fees.max_fee)
+        await _note(service, [(one, "fee_cap_reached") for one in drawn])
+        return 0
+    waits: list[tuple[_Tracked, str]] = []
+    wanted: list[_Tracked] = []
+    for tracked in drawn:
+        wallet = tracked.request.sponsor_wallet
+        if wallet in leaving:
+            waits.append((tracked, "withdrawal_pending"))
+        elif in_flight[wallet] >= MAX_IN_FLIGHT:
+            waits.append((tracked, "wallet_busy"))
+        else:
+            in_flight[wallet] += 1
+            wanted.append(tracked)
+    shown = set(await shown_by_another(service, [one.request for one in wanted]))
+    waits += [(one, "waiting_second_endpoint") for one in wanted if one.request not in shown]
+    if shown != await shown_by(service, service.reader, shown):
+        raise InconsistentChainError("a request's block was replaced: it is read again")
+    ready = [one for one in wanted if one.request in shown]
+    signed = await _sign_all(service, ready, answers, fees, head, waits)
+    await _note(service, waits)
+    return signed
+
+
+async def _sign_all(
+    service: AirnodeService,
+    ready: Sequence[_Tracked],
+    answers: Mapping[RequestKey, Answer],
+    fees: Fees,
+    head: Block,
+    waits: list[tuple[_Tracked, str]],
+) -> int:
+    signed = 0
+    purses: dict[str, int] = {}
+    for tracked in ready:
+        request = tracked.request
+        lane = service.lane_for(request.sponsor)
+        cap = min(TRANSACTION_GAS_CAP, head.gas_limit // 2)
+        made = await _make(service, tracked, answers[request.key], cap)
+        if isinstance(made, str):
+            waits.append((tracked, made))
+            continue
+        if lane.wallet not in purses:
+            purses[lane.wallet] = await _purse(service, lane)
+        affordable = _affordable(fees, purses[lane.wallet], made.gas_limit, head.base_fee)
+        if affordable is None:
+            waits.append((tracked, "wallet_unfunded"))
+            needed = made.gas_limit * (head.base_fee + fees.priority_fee)
+            if tracked.reason != "wallet_unfunded":
+                log.get().warning(
+                    "wallet_unfunded",
+                    **tracked.log_context(),
+                    wallet=lane.wallet,
+                    shortfall_wei=needed - purses[lane.wallet],
+                )
+            continue
+        purses[lane.wallet] -= made.gas_limit * affordable.max_fee
+        async with service.database.write() as tx:
+            await airnode.open_lane(tx, service.chain_id, lane.wallet, request.sponsor)
+            slot_id = await lane.sign(
+                tx,
+                Purpose.FULFILL,
+                to=service.contract,
+                data=made.data,
+                gas_limit=made.gas_limit,
+                fees=affordable,
+            )
+            await service.book.advance(
+                tx, request.key, State.DRAWN, State.SIGNED, transaction_id=slot_id
+            )
+        fault_point("signed")
+        log.get().info("request_signed", **request.log_context(), slot=slot_id)
+        signed += 1
+    return signed
+
+
+async def _purse(service: AirnodeService, lane: Lane) -> int:
+    """
+    Return the wei that a wallet can still promise: what it has, less what is under way.
+    """
+    await lane.prepare(service.database, service.reader)
+    balance = await service.reader.balance(lane.wallet)
+    async with service.database.read() as connection:
+        promised = await transactions.promised(connection, service.chain_id, lane.wallet)
+    return balance - promised
+
+
+def _affordable(fees: Fees, purse: int, gas_limit: int, base_fee: int) -> Fees | None:
+    """
+    Return fees that the purse can pay: less head room for the base fee, if it is short; nothing
+    if it could not pay at the next block.
+    """
+    most = purse // gas_limit
+    if most >= fees.max_fee:
+        return fees
+    # A base fee rises by an eighth from one block to the next at most.
+    if most >= base_fee * 9 // 8 + fees.priority_fee:
+        return Fees(most, fees.priority_fee)
+    return None
+
+
+async def _make(
+    service: AirnodeService, tracked: _Tracked, answer: Answer, cap: int
+) -> _Bytes | str:
+    """
+    Return what is to be signed for a request, or why it waits.
+    """
+    request = tracked.request
+    if answer.failure is not None:
+        return _Bytes(data=encode_fail(request, answer.failure), gas_limit=min(FAIL_GAS, cap))
+    async with service.database.read() as connection:
+        found = await service.response(connection, {request.key: answer})
+        reverts = sum(event.reason == REVERTED for event in await history(connection, request.key))
+    if request.key not in found:
+        raise InvariantError(
+            f"request 0x{request.key.request_id.hex()} was drawn, but its number is neither in "
+            "the pool nor on chain"
+        )
+    data = found[request.key]
+    gas = await _callback_gas(service, request, answer)
+    if isinstance(gas, str):
+        since = answer.held_since
+        if since is None:
+            async with service.database.write() as tx:
+                await airnode.put(tx, [request.key], held_since=now())
+            log.get().warning("request_held", **tracked.log_context(), reason=gas)
+            return gas
+        if now() - since < service.policy.hold:
+            return gas
+        # A number that was drawn is put on record: holding it is no way to draw again.
+        if service.policy.held is Choice.FAIL and gas == "callback_fails":
+            return _Bytes(
+                data=encode_fail(request, f"Callback fails; drawn: 0x{data[-32:].hex()}"),
+                gas_limit=min(FAIL_GAS, cap),
+            )
+        gas = 0
+    call = encode_fulfill(request, data, service.keys.sign(digest(request.key.request_id, data)))
+    overhead = OVERHEAD + OVERHEAD_PER_BYTE * len(call)
+    limit = max(2 * gas + overhead, service.policy.gas_floor) << reverts
+    return _Bytes(data=call, gas_limit=min(limit, cap))
+
+
+async def _callback_gas(
+    service: AirnodeService, request: AirnodeRequest, answer: Answer
+) -> int | str:
+    """
+    Return what the callback needs, called by the contract with decoys; or why nobody knows.
+    """
+    assert answer.num_words is not None
+    needed: list[int] = []
+    why = "callback_fails"
+    for _ in range(DECOYS):
+        decoy = [secrets.randbits(256) for _ in range(answer.num_words)]
+        data = encode_words(decoy, array=bool(answer.array))
+        try:
+            needed.append(
+                await service.estimator.estimate_gas(
+                    sender=service.contract,
+                    to=request.fulfill_address,
+                    data=encode_callback(request, data),
+                )
+            )
+        except RevertedError:
+            continue
+        except EndpointError:
+            why = "callback_untried"
+    return max(needed) if needed else why
+
+
+async def _note(service: AirnodeService, waits: Sequence[tuple[_Tracked, str]]) -> None:
+    """
+    Note on requests why they are not signed; nothing is written where that is no news.
+    """
+    news = [(tracked, reason) for tracked, reason in waits if tracked.reason != reason]
+    if news:
+        async with service.database.write() as tx:
+            for tracked, reason in news:
+                await service.book.note(tx, tracked, reason)

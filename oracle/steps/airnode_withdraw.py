@@ -1,0 +1,137 @@
+"""
+Withdraw: sponsors get back what their sponsor wallets hold.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from oracle import log
+from oracle.errors import EndpointError
+from oracle.faults import fault_point
+from oracle.protocols.airnode_calls import encode_fulfill_withdrawal
+from oracle.protocols.airnode_rrp_v0 import WITHDRAWAL_REQUESTED
+from oracle.store import airnode, transactions
+from oracle.store.airnode import WithdrawalState
+from oracle.store.engine import now
+from oracle.store.schema import airnode_withdrawals
+from oracle.store.schema import transactions as table
+from oracle.store.transactions import Purpose, SlotState
+
+if TYPE_CHECKING:
+    from oracle.airnode_service import AirnodeService
+    from oracle.evm import Block
+    from oracle.store.airnode import Withdrawal
+
+# What the contract needs beside the receiver, and what is taken where nobody can tell.
+MARGIN, UNTOLD = 30_000, 200_000
+
+
+async def withdraw(service: AirnodeService, head: Block) -> int:
+    """
+    Sign the withdrawals that are deep enough; return how many.
+
+    Guarantees: a number that was broadcast goes before its sponsor's withdrawal, for a bounded
+    time; a withdrawal is shown by the chain at the moment that it is signed.
+
+    Does not: let a withdrawal wait for requests that were not broadcast.
+    """
+    async with service.database.read() as connection:
+        waiting = await airnode.withdrawals(
+            connection,
+            service.chain_id,
+            service.contract,
+            airnode_withdrawals.c.state == WithdrawalState.REQUESTED,
+            airnode_withdrawals.c.block_number + service.depth <= head.number,
+        )
+    fees = service.fees.quote(head.base_fee)
+    if fees is None:
+        return 0
+    signed = 0
+    for one in waiting:
+        signed += await _sign(service, one, head)
+    return signed
+
+
+async def _sign(service: AirnodeService, one: Withdrawal, head: Block) -> int:
+    lane = service.lane_for(one.sponsor)
+    if lane.wallet != one.sponsor_wallet:
+        await _move(service, one, WithdrawalState.REFUSED)
+        log.get().warning("withdrawal_refused", sponsor=one.sponsor, reason="wrong_sponsor_wallet")
+        return 1
+    async with service.database.read() as connection:
+        under_way = await transactions.slots_in(
+            connection,
+            service.chain_id,
+            service.contract,
+            [SlotState.SIGNED, SlotState.SENT],
+            table.c.wallet == lane.wallet,
+        )
+        promised = await transactions.promised(connection, service.chain_id, lane.wallet)
+    if under_way and now() - one.created_at < service.policy.withdrawal_wait:
+        return 0
+    if not await _is_there(service, one):
+        return 0
+    fees = service.fees.quote(head.base_fee)
+    assert fees is not None
+    await lane.prepare(service.database, service.reader)
+    balance = await service.reader.balance(lane.wallet) - promised
+    call = encode_fulfill_withdrawal(service.keys.address, one.withdrawal_id, one.sponsor)
+    gas_limit = await _gas(service, one, call)
+    # A replacement at a higher fee must be affordable too.
+    value = balance - 2 * gas_limit * fees.max_fee
+    if value <= 0:
+        return 0
+    async with service.database.write() as tx:
+        await airnode.open_lane(tx, service.chain_id, lane.wallet, one.sponsor)
+        slot_id = await lane.sign(
+            tx,
+            Purpose.WITHDRAW,
+            to=service.contract,
+            data=call,
+            gas_limit=gas_limit,
+            fees=fees,
+            value=value,
+        )
+        await airnode.move_withdrawal(
+            tx,
+            service.chain_id,
+            service.contract,
+            one.withdrawal_id,
+            WithdrawalState.SIGNED,
+            transaction_id=slot_id,
+        )
+    fault_point("withdrawal-signed")
+    log.get().info("withdrawal_signed", sponsor=one.sponsor, wallet=lane.wallet, value_wei=value)
+    return 1
+
+
+async def _is_there(service: AirnodeService, one: Withdrawal) -> bool:
+    """
+    Return whether the chain still shows a withdrawal's request where it was seen.
+    """
+    logs = await service.reader.logs(
+        service.contract,
+        one.block_number,
+        one.block_number,
+        [WITHDRAWAL_REQUESTED, *service.topics[1:]],
+    )
+    return any(
+        item.topics[3] == one.withdrawal_id and item.block_hash == one.block_hash for item in logs
+    )
+
+
+async def _gas(service: AirnodeService, one: Withdrawal, call: bytes) -> int:
+    try:
+        return MARGIN + await service.estimator.estimate_gas(
+            sender=one.sponsor_wallet, to=service.contract, data=call, value=1
+        )
+    except EndpointError:
+        return UNTOLD
+
+
+async def _move(service: AirnodeService, one: Withdrawal, after: WithdrawalState) -> None:
+    async with service.database.write() as tx:
+        await airnode.move_withdrawal(
+            tx, service.chain_id, service.contract, one.withdrawal_id, after, transaction_id=None
+        )

@@ -1,0 +1,384 @@
+"""
+The book of Airnode requests, and what is kept beside it: draws, templates, withdrawals.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Row, and_, func, insert, select, update
+
+from oracle.airnode_request import (
+    AirnodeRequest,
+    Place,
+    Template,
+    WithdrawalRequested,
+)
+from oracle.request import RequestKey
+from oracle.store.book import Book
+from oracle.store.engine import now
+from oracle.store.schema import airnode_requests, airnode_templates, airnode_withdrawals, lanes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from sqlalchemy import ColumnElement
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
+
+def airnode_purpose(key: RequestKey) -> str:
+    """
+    Name the one use of a block that answers an Airnode request.
+    """
+    return f"airnode:{key.chain_id}:{key.contract.lower()}:{key.request_id.hex()}"
+
+
+class _AirnodeBook(Book[AirnodeRequest]):
+    """
+    Requests of Airnode RRP v0, in the order of the chain.
+    """
+
+    def _read(self, row: Row[Any]) -> AirnodeRequest:
+        return AirnodeRequest(
+            key=RequestKey(
+                chain_id=row.chain_id, contract=row.contract, request_id=row.request_id
+            ),
+            airnode=row.airnode,
+            requester=row.requester,
+            requester_count=row.requester_count,
+            endpoint_id=row.endpoint_id,
+            template_id=row.template_id,
+            sponsor=row.sponsor,
+            sponsor_wallet=row.sponsor_wallet,
+            fulfill_address=row.fulfill_address,
+            fulfill_function_id=row.fulfill_function_id,
+            parameters=row.parameters,
+            place=Place(
+                block_number=row.block_number,
+                block_hash=row.block_hash,
+                transaction_hash=row.transaction_hash,
+                log_index=row.log_index,
+            ),
+        )
+
+    def _terms(self, request: AirnodeRequest) -> dict[str, object]:
+        return {
+            "airnode": request.airnode,
+            "requester": request.requester,
+            "requester_count": request.requester_count,
+            "endpoint_id": request.endpoint_id,
+            "template_id": request.template_id,
+            "sponsor": request.sponsor,
+            "sponsor_wallet": request.sponsor_wallet,
+            "fulfill_address": request.fulfill_address,
+            "fulfill_function_id": request.fulfill_function_id,
+            "parameters": request.parameters,
+        }
+
+
+BOOK = _AirnodeBook(
+    airnode_requests,
+    airnode_requests.c.block_number,
+    airnode_requests.c.log_index,
+    airnode_requests.c.request_id,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """
+    What a request is answered with: so many words, as an array or not; or `failure`, the reason
+    that goes on chain instead. Times in milliseconds since 1970.
+    """
+
+    num_words: int | None = None
+    array: bool | None = None
+    failure: str | None = None
+    #: When a number was bound to it; it keeps that number for ever.
+    drawn_at: int | None = None
+    #: Since when its callback fails, or cannot be tried.
+    held_since: int | None = None
+    #: When its number first left the process.
+    exposed_at: int | None = None
+    #: The response, once it is in a block.
+    data: bytes | None = None
+    #: When the operator let a request of before a restore through.
+    released_at: int | None = None
+    #: When the request was first seen.
+    created_at: int = 0
+
+
+async def answers(
+    connection: AsyncConnection, keys: Sequence[RequestKey]
+) -> dict[RequestKey, Answer]:
+    """
+    Return what is known of the answers to requests of one contract.
+    """
+    if not keys:
+        return {}
+    columns = airnode_requests.c
+    rows = await connection.execute(
+        select(
+            columns.request_id,
+            columns.num_words,
+            columns.array,
+            columns.failure,
+            columns.drawn_at,
+            columns.held_since,
+            columns.exposed_at,
+            columns.data,
+            columns.released_at,
+            columns.created_at,
+        ).where(_among(keys))
+    )
+    key_of = {key.request_id: key for key in keys}
+    return {
+        key_of[row.request_id]: Answer(
+            num_words=row.num_words,
+            array=row.array,
+            failure=row.failure,
+            drawn_at=row.drawn_at,
+            held_since=row.held_since,
+            exposed_at=row.exposed_at,
+            data=row.data,
+            released_at=row.released_at,
+            created_at=row.created_at,
+        )
+        for row in rows
+    }
+
+
+async def put(tx: AsyncConnection, keys: Sequence[RequestKey], **values: object) -> None:
+    """
+    Write down fields of `Answer` for requests of one contract.
+    """
+    if keys:
+        await tx.execute(update(airnode_requests).where(_among(keys)).values(**values))
+
+
+async def drawn_since(
+    connection: AsyncConnection, chain_id: int, contract: str, since: int
+) -> dict[str, int]:
+    """
+    Return for how many requests of each sponsor a number was drawn since a time.
+    """
+    columns = airnode_requests.c
+    rows = await connection.execute(
+        select(columns.sponsor, func.count().label("drawn"))
+        .where(
+            columns.chain_id == chain_id,
+            columns.contract == contract,
+            columns.drawn_at > since,
+        )
+        .group_by(columns.sponsor)
+    )
+    return {row.sponsor: row.drawn for row in rows}
+
+
+async def templates(connection: AsyncConnection, ids: Iterable[bytes]) -> dict[bytes, Template]:
+    """
+    Return those of the templates that are known.
+    """
+    rows = await connection.execute(
+        select(airnode_templates).where(airnode_templates.c.template_id.in_(list(ids)))
+    )
+    return {
+        row.template_id: Template(
+            airnode=row.airnode, endpoint_id=row.endpoint_id, parameters=row.parameters
+        )
+        for row in rows
+    }
+
+
+async def add_templates(tx: AsyncConnection, found: Sequence[Template]) -> None:
+    """
+    Keep templates, whose ids were checked.
+    """
+    known = await templates(tx, [template.id for template in found])
+    rows = [
+        {
+            "template_id": template.id,
+            "airnode": template.airnode,
+            "endpoint_id": template.endpoint_id,
+            "parameters": template.parameters,
+        }
+        for template in found
+        if template.id not in known
+    ]
+    if rows:
+        await tx.execute(insert(airnode_templates), rows)
+
+
+class WithdrawalState(StrEnum):
+    """
+    What is durably known about a withdrawal.
+    """
+
+    REQUESTED = "requested"  #: its log was seen
+    SIGNED = "signed"  #: a transaction that returns the funds is stored
+    DONE = "done"  #: the chain says that the funds were returned
+    REFUSED = "refused"  #: the wallet that it names is not its sponsor's
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Withdrawal:
+    """
+    A sponsor's wish to have its funds back; `created_at` in milliseconds since 1970.
+    """
+
+    withdrawal_id: bytes
+    sponsor: str
+    sponsor_wallet: str
+    block_number: int
+    block_hash: bytes
+    state: WithdrawalState
+    transaction_id: int | None
+    created_at: int
+
+
+async def observe_withdrawals(
+    tx: AsyncConnection, chain_id: int, contract: str, found: Sequence[WithdrawalRequested]
+) -> int:
+    """
+    Record withdrawals that the canonical chain holds; return how many are news.
+    """
+    known = {
+        one.withdrawal_id: one
+        for one in await withdrawals(
+            tx,
+            chain_id,
+            contract,
+            airnode_withdrawals.c.withdrawal_id.in_([one.withdrawal_id for one in found]),
+        )
+    }
+    moved = 0
+    for one in found:
+        place = {"block_number": one.place.block_number, "block_hash": one.place.block_hash}
+        old = known.get(one.withdrawal_id)
+        if old is None:
+            moved += 1
+            await tx.execute(
+                insert(airnode_withdrawals).values(
+                    chain_id=chain_id,
+                    contract=contract,
+                    withdrawal_id=one.withdrawal_id,
+                    sponsor=one.sponsor,
+                    sponsor_wallet=one.sponsor_wallet,
+                    state=WithdrawalState.REQUESTED,
+                    created_at=now(),
+                    updated_at=now(),
+                    **place,
+                )
+            )
+        elif old.block_hash != one.place.block_hash:
+            moved += 1
+            await tx.execute(
+                update(airnode_withdrawals)
+                .where(_withdrawal(chain_id, contract, one.withdrawal_id))
+                .values(updated_at=now(), **place)
+            )
+    return moved
+
+
+async def withdrawals(
+    connection: AsyncConnection, chain_id: int, contract: str, *where: ColumnElement[bool]
+) -> list[Withdrawal]:
+    """
+    Return withdrawals, the oldest first.
+    """
+    columns = airnode_withdrawals.c
+    rows = await connection.execute(
+        select(airnode_withdrawals)
+        .where(columns.chain_id == chain_id, columns.contract == contract, *where)
+        .order_by(columns.block_number, columns.withdrawal_id)
+    )
+    return [
+        Withdrawal(
+            withdrawal_id=row.withdrawal_id,
+            sponsor=row.sponsor,
+            sponsor_wallet=row.sponsor_wallet,
+            block_number=row.block_number,
+            block_hash=row.block_hash,
+            state=WithdrawalState(row.state),
+            transaction_id=row.transaction_id,
+            created_at=row.created_at,
+        )
+        for row in rows
+    ]
+
+
+async def finish_withdrawal(
+    tx: AsyncConnection, chain_id: int, contract: str, withdrawal_id: bytes
+) -> int:
+    """
+    Write down that the chain says a withdrawal is done; return 1 if that is news.
+    """
+    moved = await tx.execute(
+        update(airnode_withdrawals)
+        .where(
+            _withdrawal(chain_id, contract, withdrawal_id),
+            airnode_withdrawals.c.state != WithdrawalState.DONE,
+        )
+        .values(state=WithdrawalState.DONE, updated_at=now())
+    )
+    return moved.rowcount
+
+
+async def sponsor_of(connection: AsyncConnection, chain_id: int, wallet: str) -> str | None:
+    """
+    Return whose sponsor wallet a lane is; nothing if it is none.
+    """
+    return await connection.scalar(
+        select(lanes.c.sponsor).where(lanes.c.chain_id == chain_id, lanes.c.wallet == wallet)
+    )
+
+
+async def open_lane(tx: AsyncConnection, chain_id: int, wallet: str, sponsor: str) -> None:
+    """
+    Write down whose sponsor wallet a lane is, which has its next nonce already.
+    """
+    await tx.execute(
+        update(lanes)
+        .where(lanes.c.chain_id == chain_id, lanes.c.wallet == wallet)
+        .values(sponsor=sponsor)
+    )
+
+
+async def move_withdrawal(
+    tx: AsyncConnection,
+    chain_id: int,
+    contract: str,
+    withdrawal_id: bytes,
+    after: WithdrawalState,
+    *,
+    transaction_id: int | None,
+) -> bool:
+    """
+    Write down how far a withdrawal is; true if it is known.
+    """
+    moved = await tx.execute(
+        update(airnode_withdrawals)
+        .where(_withdrawal(chain_id, contract, withdrawal_id))
+        .values(state=after, transaction_id=transaction_id, updated_at=now())
+    )
+    return bool(moved.rowcount)
+
+
+def _withdrawal(chain_id: int, contract: str, withdrawal_id: bytes) -> ColumnElement[bool]:
+    columns = airnode_withdrawals.c
+    return and_(
+        columns.chain_id == chain_id,
+        columns.contract == contract,
+        columns.withdrawal_id == withdrawal_id,
+    )
+
+
+def _among(keys: Sequence[RequestKey]) -> ColumnElement[bool]:
+    columns = airnode_requests.c
+    return and_(
+        columns.chain_id == keys[0].chain_id,
+        columns.contract == keys[0].contract,
+        columns.request_id.in_([key.request_id for key in keys]),
+    )
