@@ -37,6 +37,7 @@ TARGETS = {
     "Raffle": "contracts/examples/Raffle.sol",
     "NftTraits": "contracts/examples/NftTraits.sol",
     "IQuantumCoordinator": "contracts/interfaces/IQuantumCoordinator.sol",
+    "QrngConsumer": "devnet/contracts/QrngConsumer.sol",
     "MinimalConsumer": "benchmarks/contracts/MinimalConsumer.sol",
     "MinimalAirnodeConsumer": "benchmarks/contracts/MinimalAirnodeConsumer.sol",
     "MinimalChainlinkConsumer": "benchmarks/contracts/MinimalChainlinkConsumer.sol",

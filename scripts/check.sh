@@ -29,7 +29,7 @@ check "ruff" ruff check
 check "ruff format" ruff format --check
 check "mypy" mypy
 check "lint-imports" lint-imports
-check "forge fmt" forge fmt --check contracts tests benchmarks
+check "forge fmt" forge fmt --check contracts tests benchmarks devnet
 check "artifacts" python scripts/_compile.py --check
 # Slither clears forge's folders before it builds: these are its own.
 export FOUNDRY_OUT=.build/slither FOUNDRY_CACHE_PATH=.build/slither-cache

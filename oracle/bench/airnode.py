@@ -4,7 +4,6 @@ What Airnode RRP v0 costs, measured on the contract that its package ships compi
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 from coincurve import PrivateKey
@@ -13,6 +12,7 @@ from eth_abi.abi import encode
 from oracle import artifacts
 from oracle.bench import packages
 from oracle.bench.figures import SINGLE, Figures, require_word
+from oracle.devnet.airnode import FACTORY, PACKAGE, read_factory
 from oracle.errors import PackageError
 from oracle.evm import checksum_address, keccak
 
@@ -22,12 +22,10 @@ if TYPE_CHECKING:
     from oracle.bench.chain import Chain, Sent
 
 _PACKAGE = packages.Package(
-    "@api3/airnode-protocol",
+    PACKAGE,
     "0.15.0",
     "sha512-bK4/cQIhcOWTjk9AEqCXLZt0m11eCQrNwSLC+zKNaQWdcYGb1Yb5GA1dVPLJCBO3NB9MTzPO/zcw1DEa8I9Phw==",
 )
-_FACTORY = "dist/src/contracts/factories/rrp/AirnodeRrpV0__factory.js"
-_BYTECODE = re.compile(r'bytecode = "0x([0-9a-f]+)"')
 
 # Signatures hold zero bytes by chance: a mean is told. The first rounds make storage used.
 _WARM_UP, _ROUNDS = 3, 20
@@ -47,11 +45,10 @@ async def measure(chain: Chain, say: Callable[[str], None]) -> Figures:
 
     Raises `PackageError` when the contract cannot be had.
     """
-    factory = packages.read(await packages.fetch(_PACKAGE, say), _FACTORY)
-    found = _BYTECODE.search(factory)
-    if found is None:
-        raise PackageError(f"{_PACKAGE} holds no bytecode in {_FACTORY}")
-    rrp = await chain.deploy(artifacts.Artifact("AirnodeRrpV0", [], bytes.fromhex(found[1]), b""))
+    contract = read_factory(packages.read(await packages.fetch(_PACKAGE, say), FACTORY))
+    if contract is None:
+        raise PackageError(f"{_PACKAGE} holds no bytecode in {FACTORY}")
+    rrp = await chain.deploy(contract)
     figures = Figures(source=f"AirnodeRrpV0 as compiled in {_PACKAGE}")
     request, fulfill_fresh, fulfill_used = SINGLE
     for fresh, name in ((True, fulfill_fresh), (False, fulfill_used)):

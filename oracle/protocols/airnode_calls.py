@@ -177,7 +177,8 @@ def encode_check_authorization_statuses(
     Return the call that asks whether any of the authorizers lets each request through; beside each
     request stands its endpoint's id.
 
-    Without authorizers the contract says yes to all.
+    Without authorizers the contract says no to all. To an Airnode none means that all are let
+    through: it does not ask.
     """
     return _call(
         "checkAuthorizationStatuses",
