@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 from eth_abi.abi import encode
 
 from oracle import artifacts
+from oracle.airnode_request import AirnodeRequest
 from oracle.chain import transact
 from oracle.chain.mnemonics import Mnemonic
 from oracle.chain.sponsor_wallets import AirnodeKeys
 from oracle.devnet.airnode import find_airnode_rrp
 from oracle.devnet.network import CHAIN_ID, Devnet
 from oracle.evm import keccak
-from oracle.protocols.airnode_request import AirnodeRequest
 from oracle.protocols.airnode_rrp_v0 import AirnodeProtocol
 from tests.factories import hash32
 

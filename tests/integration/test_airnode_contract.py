@@ -12,13 +12,7 @@ import pytest
 import pytest_asyncio
 from eth_abi.abi import decode, encode
 
-from oracle.chain import transact
-from oracle.devnet.network import CHAIN_ID, Devnet
-from oracle.errors import AnsweredError
-from oracle.evm import checksum_address, keccak
-from oracle.protocols import airnode_calls as calls
-from oracle.protocols.airnode_abi import decode_parameters, merge, read_wanted
-from oracle.protocols.airnode_request import (
+from oracle.airnode_request import (
     AirnodeRequest,
     Failed,
     Fulfilled,
@@ -30,6 +24,12 @@ from oracle.protocols.airnode_request import (
     digest,
     withdrawal_id,
 )
+from oracle.chain import transact
+from oracle.devnet.network import CHAIN_ID, Devnet
+from oracle.errors import AnsweredError
+from oracle.evm import checksum_address, keccak
+from oracle.protocols import airnode_calls as calls
+from oracle.protocols.airnode_abi import decode_parameters, merge, read_wanted
 from oracle.protocols.airnode_rrp_v0 import AirnodeProtocol
 from tests.airnode import ETHER, UINT256, UINT256_ARRAY, AirnodeBench, call
 from tests.factories import hash32
@@ -208,7 +208,9 @@ async def test_withdrawal_returns_what_the_wallet_holds(bench: AirnodeBench) -> 
         await bench.send_data(
             wallet,
             bench.protocol.contract,
-            calls.encode_fulfill_withdrawal(bench.keys.address, asked),
+            calls.encode_fulfill_withdrawal(
+                bench.keys.address, asked.withdrawal_id, asked.sponsor
+            ),
             amount,
         )
     )

@@ -1,0 +1,383 @@
+"""
+The node's own steps against the genuine AirnodeRrpV0, on a chain that mines when told to.
+"""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import pytest_asyncio
+from eth_abi.abi import decode, encode
+
+from oracle.airnode_request import AirnodeRequest, Template
+from oracle.chain import transact
+from oracle.chain.mnemonics import seal
+from oracle.chain.sponsor_wallets import AirnodeKeys
+from oracle.cli.run import compose
+from oracle.config import Settings
+from oracle.devnet.network import CHAIN_ID, Devnet
+from oracle.evm import keccak
+from oracle.protocols import airnode_calls as calls
+from oracle.request import State
+from oracle.runner import walk
+from oracle.steps.refill import refill
+from oracle.store import airnode
+from oracle.store.seal import PoolKey
+from tests.airnode import ETHER, MNEMONIC, UINT256, UINT256_ARRAY, AirnodeBench, call
+from tests.solidity import compiled
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+    from pathlib import Path
+
+    from oracle.airnode_service import AirnodeService
+    from oracle.devnet.network import Ground
+    from oracle.evm import Receipt
+    from oracle.request import Tracked
+    from oracle.runner import Runner
+    from oracle.store.airnode import Answer
+
+pytestmark = [pytest.mark.integration, pytest.mark.asyncio(loop_scope="session")]
+
+PASSWORD = "only for tests"
+SUPPORT = "tests/contracts/support/QrngConsumers.sol"
+
+
+@dataclass
+class Node:
+    """
+    A node that serves the bench's Airnode, a pass at a time.
+    """
+
+    bench: AirnodeBench
+    folder: Path
+    runner: Runner
+    service: AirnodeService
+
+    async def rpc(self, method: str, *params: object) -> Any:
+        return await self.bench.reader.rpc(method, *params)
+
+    async def walk(self, times: int = 1) -> None:
+        for _ in range(times):
+            await walk(self.service, await self.service.reader.block())
+
+    async def serve(self) -> None:
+        """
+        Take a request all the way on a chain that mines only here.
+        """
+        await self.walk()
+        await self.rpc("anvil_mine", "0x1")
+        await self.walk()
+
+    async def ask(
+        self, signature: str = "makeRequestUint256()", *values: object
+    ) -> AirnodeRequest:
+        return await self.ask_from(self.bench.consumer, signature, *values)
+
+    async def ask_from(
+        self, consumer: str, signature: str = "makeRequestUint256()", *values: object
+    ) -> AirnodeRequest:
+        receipt = await self.act(Devnet.player(), consumer, call(signature, *values))
+        [request] = self.bench.events(receipt)
+        assert isinstance(request, AirnodeRequest)
+        return request
+
+    async def act(self, signer: Any, to: str, data: bytes, value: int = 0) -> Receipt:
+        sent = await transact.send_transaction(
+            self.bench.reader, signer, to=to, data=data, value=value
+        )
+        await self.rpc("anvil_mine", "0x1")
+        return await transact.wait_for(self.bench.reader, sent)
+
+    async def tracked(self, request: AirnodeRequest) -> Tracked[AirnodeRequest]:
+        async with self.service.database.read() as connection:
+            found = await airnode.BOOK.get(connection, request.key)
+        assert found is not None
+        return found
+
+    async def answer(self, request: AirnodeRequest) -> Answer:
+        async with self.service.database.read() as connection:
+            return (await airnode.answers(connection, [request.key]))[request.key]
+
+    async def where(self, request: AirnodeRequest) -> tuple[State, str | None]:
+        tracked = await self.tracked(request)
+        return tracked.state, tracked.reason
+
+    async def data(self, request: AirnodeRequest) -> bytes:
+        """
+        What the chain says was answered.
+        """
+        tracked = await self.tracked(request)
+        assert tracked.outcome is not None
+        receipt = await self.bench.reader.receipt(tracked.outcome.transaction_hash)
+        assert receipt is not None
+        [said] = [event.data for event in self.bench.events(receipt) if hasattr(event, "data")]
+        return said
+
+    async def transactions(self) -> list[bytes]:
+        async with self.service.database.read() as connection:
+            rows = await connection.exec_driver_sql("SELECT transaction_hash FROM attempts")
+            return [bytes(row[0]) for row in rows]
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def new_node(
+    ground: Ground, tmp_path: Path
+) -> AsyncIterator[Callable[..., Awaitable[Node]]]:
+    snapshot = await ground.reader.rpc("evm_snapshot")
+    async with AsyncExitStack() as stack:
+
+        async def make(bench: AirnodeBench | None = None, **chain: object) -> Node:
+            if bench is None:
+                await ground.reader.rpc("evm_setAutomine", True)  # noqa: FBT003 - JSON-RPC
+                bench = await AirnodeBench.deploy(ground.reader)
+                await ground.reader.rpc("evm_setAutomine", False)  # noqa: FBT003 - JSON-RPC
+            path = configure(tmp_path, ground, bench, chain)
+            runner = await compose(Settings.load(path), stack)
+            [link] = runner.airnodes
+            service = await link.connect(runner.database, runner.pool)
+            await refill(runner.database, runner.pool, runner.supplies, 512)
+            return Node(bench, tmp_path, runner, service)
+
+        yield make
+    await ground.reader.rpc("evm_setAutomine", True)  # noqa: FBT003 - JSON-RPC
+    await ground.reader.rpc("evm_revert", snapshot)
+
+
+def configure(folder: Path, ground: Ground, bench: AirnodeBench, chain: dict[str, object]) -> Path:
+    secrets = {
+        "pool.key": PoolKey.generate(),
+        "anu.key": "simulated",
+        "mnemonic.password": PASSWORD,
+        "mnemonic.json": seal(MNEMONIC, AirnodeKeys(MNEMONIC).xpub, PASSWORD),
+    }
+    for name, secret in secrets.items():
+        if not (folder / name).exists():
+            (folder / name).touch(mode=0o600)
+            (folder / name).write_text(secret, encoding="utf-8")
+    lines = {
+        "chain_id": CHAIN_ID,
+        "endpoints": f'["{ground.rpc_url}"]',
+        "rrp": f'"{bench.protocol.contract}"',
+        "devnet": "true",
+        "uint256": f'["0x{UINT256.hex()}"]',
+        "uint256_array": f'["0x{UINT256_ARRAY.hex()}"]',
+        **chain,
+    }
+    path = folder / "oracle.toml"
+    path.write_text(
+        f"""\
+[pool]
+key_file = "pool.key"
+
+[sources.anu]
+kind = "anu-quantum-numbers"
+url = "{ground.gateway_url}/anu"
+key_file = "anu.key"
+requests_per_minute = 6000
+
+[airnode]
+mnemonic_file = "mnemonic.json"
+password_file = "mnemonic.password"
+
+[airnode.chains.devnet]
+"""
+        + "\n".join(f"{name} = {value}" for name, value in lines.items()),
+        encoding="utf-8",
+    )
+    return path
+
+
+async def received(node: Node, request: AirnodeRequest) -> int:
+    answer = await node.bench.reader.call(
+        request.fulfill_address, call("answers(bytes32)", request.key.request_id)
+    )
+    return int.from_bytes(answer, "big")
+
+
+async def test_single_number_reaches_its_consumer_once(new_node: Any) -> None:
+    node = await new_node()
+    request = await node.ask()
+    await node.serve()
+    assert await node.where(request) == (State.DONE, None)
+    assert await received(node, request) == 1
+    assert len(await node.data(request)) == 32
+    await node.serve()
+    assert await received(node, request) == 1
+    assert len(await node.transactions()) == 1
+
+
+async def test_array_has_the_size_that_was_asked_for(new_node: Any) -> None:
+    node = await new_node()
+    small = await node.ask("makeRequestUint256Array(uint256)", 5)
+    large = await node.ask("makeRequestUint256Array(uint256)", 510)
+    await node.serve()
+    for request, size in ((small, 5), (large, 510)):
+        (words,) = decode(["uint256[]"], await node.data(request))
+        assert len(set(words)) == size
+        assert await received(node, request) == 1
+
+
+async def test_template_gives_endpoint_and_parameters(new_node: Any) -> None:
+    node = await new_node()
+    parameters = encode(["bytes32", "bytes32", "uint256"], [b"1u", b"size", 3])
+    template = Template(
+        airnode=node.bench.keys.address, endpoint_id=UINT256_ARRAY, parameters=parameters
+    )
+    player = Devnet.player()
+    await node.act(player, node.bench.protocol.contract, calls.encode_create_template(template))
+    own = await node.ask("makeTemplateRequest(bytes32,bytes)", template.id, b"")
+    more = encode(["bytes32", "bytes32", "uint256"], [b"1u", b"size", 4])
+    overridden = await node.ask("makeTemplateRequest(bytes32,bytes)", template.id, more)
+    await node.serve()
+    for request, size in ((own, 3), (overridden, 4)):
+        assert (await node.answer(request)).num_words == size
+        assert (await node.where(request))[0] is State.DONE
+
+
+@pytest.mark.parametrize(
+    ("size", "message"), [(0, "between 1 and 510"), (511, "between 1 and 510")]
+)
+async def test_bad_size_is_failed_on_chain_without_a_draw(
+    new_node: Any, size: int, message: str
+) -> None:
+    node = await new_node()
+    request = await node.ask("makeRequestUint256Array(uint256)", size)
+    await node.serve()
+    tracked = await node.tracked(request)
+    assert tracked.state is State.DONE
+    assert tracked.outcome is not None
+    assert not tracked.outcome.callback_succeeded
+    answer = await node.answer(request)
+    assert message in (answer.failure or "")
+    assert answer.drawn_at is None
+
+
+async def test_what_an_airnode_would_drop_leads_to_no_transaction(new_node: Any) -> None:
+    node = await new_node()
+    bench, player = node.bench, Devnet.player()
+    sponsorship = calls.encode_set_sponsorship(player.address, sponsored=True)
+    await node.act(player, bench.protocol.contract, sponsorship)
+    wallet = bench.wallet_of(player.address).address
+    reasons = {}
+    for reason, endpoint, sponsor_wallet, parameters in (
+        ("wrong_sponsor_wallet", UINT256, player.address, b""),
+        ("unknown_endpoint", keccak(b"another"), wallet, b""),
+        ("parameters_version", UINT256, wallet, b"9" + bytes(31)),
+    ):
+        ask = call(
+            "makeFullRequest(address,bytes32,address,address,address,bytes4,bytes)",
+            *(bench.keys.address, endpoint, player.address, sponsor_wallet, player.address),
+            *(b"\1\2\3\4", parameters),
+        )
+        [request] = bench.events(await node.act(player, bench.protocol.contract, ask))
+        reasons[reason] = request
+    await node.serve()
+    for reason, request in reasons.items():
+        assert await node.where(request) == (State.REJECTED, reason)
+    assert await node.transactions() == []
+
+
+async def test_number_stays_the_same_through_a_reorg_of_its_fulfillment(new_node: Any) -> None:
+    node = await new_node()
+    request = await node.ask()
+    await node.walk()
+    before = await node.rpc("eth_blockNumber")
+    await node.rpc("anvil_mine", "0x1")
+    await node.walk()
+    first = await node.data(request)
+    await node.rpc("anvil_rollback", int(await node.rpc("eth_blockNumber"), 16) - int(before, 16))
+    await node.rpc("anvil_mine", "0x3")
+    for _ in range(4):
+        await node.serve()
+    assert (await node.where(request))[0] is State.DONE
+    assert await node.data(request) == first
+    assert await received(node, request) == 1
+
+
+async def test_request_that_a_reorg_moves_keeps_its_number(new_node: Any) -> None:
+    node = await new_node()
+    start = int(await node.rpc("eth_blockNumber"), 16)
+    request = await node.ask()
+    await node.walk()
+    answer = await node.answer(request)
+    assert answer.exposed_at is not None
+    await node.rpc("anvil_rollback", int(await node.rpc("eth_blockNumber"), 16) - start)
+    await node.rpc("anvil_mine", "0x2")
+    await node.walk()
+    assert (await node.where(request))[0] is State.ORPHANED
+    again = await node.ask()
+    assert again.key == request.key
+    for _ in range(4):
+        await node.serve()
+    assert (await node.where(request))[0] is State.DONE
+    async with node.service.database.read() as connection:
+        rows = await connection.exec_driver_sql(
+            "SELECT count(*) FROM blocks WHERE purpose LIKE 'airnode:%'"
+        )
+        assert rows.scalar_one() == 1
+
+
+async def test_dry_wallet_is_named_and_served_once_it_is_funded(new_node: Any) -> None:
+    node = await new_node()
+    await node.rpc("evm_setAutomine", True)  # noqa: FBT003 - JSON-RPC
+    dry = await AirnodeBench.deploy_consumer(node.bench.reader, node.bench.protocol.contract)
+    await node.bench.point(dry)
+    await node.rpc("evm_setAutomine", False)  # noqa: FBT003 - JSON-RPC
+    unfunded = await node.ask_from(dry)
+    funded = await node.ask()
+    await node.serve()
+    assert await node.where(unfunded) == (State.DRAWN, "wallet_unfunded")
+    assert (await node.where(funded))[0] is State.DONE
+    wallet = node.bench.wallet_of(dry).address
+    await node.act(Devnet.player(), wallet, b"", ETHER)
+    await node.serve()
+    assert (await node.where(unfunded))[0] is State.DONE
+
+
+async def test_withdrawal_returns_the_funds_and_later_requests_wait(new_node: Any) -> None:
+    node = await new_node()
+    bench, sponsor = node.bench, Devnet.player()
+    wallet = bench.wallet_of(sponsor.address).address
+    await node.act(sponsor, wallet, b"", ETHER)
+    before = await bench.reader.balance(wallet)
+    ask = calls.encode_request_withdrawal(bench.keys.address, wallet)
+    await node.act(sponsor, bench.protocol.contract, ask)
+    await node.serve()
+    await node.walk()
+    async with node.service.database.read() as connection:
+        [one] = await airnode.withdrawals(connection, CHAIN_ID, bench.protocol.contract)
+    assert one.state == "done"
+    assert await bench.reader.balance(wallet) < before // 100
+
+
+async def test_callback_that_fails_is_held_and_then_put_on_record(new_node: Any) -> None:
+    node = await new_node()
+    consumer = await deploy_support(node, "RevertingConsumer")
+    request = await node.ask_from(consumer)
+    await node.serve()
+    assert await node.where(request) == (State.DRAWN, "callback_fails")
+    assert await node.transactions() == []
+    node.service = replace(node.service, policy=replace(node.service.policy, hold=0))
+    await node.serve()
+    tracked = await node.tracked(request)
+    assert tracked.state is State.DONE
+    assert tracked.outcome is not None
+    assert not tracked.outcome.callback_succeeded
+
+
+async def deploy_support(node: Node, name: str) -> str:
+    await node.rpc("evm_setAutomine", True)  # noqa: FBT003 - JSON-RPC
+    consumer, _ = await transact.deploy(
+        node.bench.reader,
+        Devnet.player(),
+        compiled(SUPPORT)[name],
+        encode(["address"], [node.bench.protocol.contract]),
+    )
+    await node.bench.point(consumer)
+    await node.bench.fund(node.bench.wallet_of(consumer).address)
+    await node.rpc("evm_setAutomine", False)  # noqa: FBT003 - JSON-RPC
+    return consumer
