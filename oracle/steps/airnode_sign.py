@@ -229,8 +229,10 @@ async def _make(
             return gas
         if now() - since < service.policy.hold:
             return gas
-        # A number that was drawn is put on record: holding it is no way to draw again.
-        if service.policy.held is Choice.FAIL and gas == "callback_fails":
+        # A number that was drawn is put on record: holding it is no way to draw again. An array
+        # has no place in a reason, so that one goes out.
+        by_policy = service.policy.held is Choice.FAIL and not answer.array
+        if by_policy and gas == "callback_fails":
             return _Bytes(
                 data=encode_fail(request, f"Callback fails; drawn: 0x{data[-32:].hex()}"),
                 gas_limit=min(FAIL_GAS, cap),

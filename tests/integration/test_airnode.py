@@ -14,17 +14,20 @@ from eth_abi.abi import decode, encode
 
 from oracle.airnode_request import AirnodeRequest, Template
 from oracle.chain import transact
-from oracle.chain.mnemonics import seal
+from oracle.chain.mnemonics import Mnemonic, seal
 from oracle.chain.sponsor_wallets import AirnodeKeys
+from oracle.cli.airnodes import configured_airnodes
 from oracle.cli.run import compose
 from oracle.config import Settings
 from oracle.devnet.network import CHAIN_ID, Devnet
+from oracle.errors import AnsweredError, ConfigError
 from oracle.evm import keccak
 from oracle.protocols import airnode_calls as calls
 from oracle.request import State
 from oracle.runner import walk
 from oracle.steps.refill import refill
 from oracle.store import airnode
+from oracle.store.airnode import airnode_purpose
 from oracle.store.seal import PoolKey
 from tests.airnode import ETHER, MNEMONIC, UINT256, UINT256_ARRAY, AirnodeBench, call
 from tests.solidity import compiled
@@ -43,7 +46,9 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.integration, pytest.mark.asyncio(loop_scope="session")]
 
 PASSWORD = "only for tests"
-SUPPORT = "tests/contracts/support/QrngConsumers.sol"
+CONSUMERS = "tests/contracts/support/QrngConsumers.sol"
+CALLBACKS = "tests/contracts/support/QrngCallbacks.sol"
+FINE, REVERTING, HUNGRY = range(3)
 
 
 @dataclass
@@ -356,7 +361,7 @@ async def test_withdrawal_returns_the_funds_and_later_requests_wait(new_node: An
 
 async def test_callback_that_fails_is_held_and_then_put_on_record(new_node: Any) -> None:
     node = await new_node()
-    consumer = await deploy_support(node, "RevertingConsumer")
+    consumer = await deploy_moody(node, REVERTING)
     request = await node.ask_from(consumer)
     await node.serve()
     assert await node.where(request) == (State.DRAWN, "callback_fails")
@@ -369,15 +374,182 @@ async def test_callback_that_fails_is_held_and_then_put_on_record(new_node: Any)
     assert not tracked.outcome.callback_succeeded
 
 
-async def deploy_support(node: Node, name: str) -> str:
+async def test_callback_that_is_mended_in_time_gets_the_same_number(new_node: Any) -> None:
+    node = await new_node()
+    consumer = await deploy_moody(node, REVERTING)
+    request = await node.ask_from(consumer)
+    await node.serve()
+    async with node.service.database.read() as connection:
+        answer = await airnode.answers(connection, [request.key])
+        drawn = await node.service.response(connection, answer)
+    await node.act(Devnet.player(), consumer, call("setMood(uint8)", FINE))
+    await node.serve()
+    assert (await node.where(request))[0] is State.DONE
+    assert await node.data(request) == drawn[request.key]
+    assert await received(node, request) == 1
+
+
+async def test_by_policy_a_callback_that_fails_is_failed_with_its_number(new_node: Any) -> None:
+    node = await new_node(hold_minutes=0, held='"fail"')
+    consumer = await deploy_moody(node, REVERTING)
+    request = await node.ask_from(consumer)
+    await node.walk()
+    async with node.service.database.read() as connection:
+        answer = await airnode.answers(connection, [request.key])
+        drawn = await node.service.response(connection, answer)
+    await node.serve()
+    tracked = await node.tracked(request)
+    assert tracked.outcome is not None
+    receipt = await node.bench.reader.receipt(tracked.outcome.transaction_hash)
+    assert receipt is not None
+    [failed] = node.bench.events(receipt)
+    assert drawn[request.key].hex() in failed.message
+
+
+async def test_hungry_callback_gets_all_the_gas_that_it_needs(new_node: Any) -> None:
+    node = await new_node()
+    consumer = await deploy_moody(node, HUNGRY)
+    request = await node.ask_from(consumer)
+    await node.serve()
+    assert (await node.where(request))[0] is State.DONE
+    assert await received(node, request) == 1
+
+
+class Blind:
+    """
+    An endpoint that cannot try calls.
+    """
+
+    async def estimate_gas(self, **_: object) -> int:
+        raise AnsweredError("the method does not exist")
+
+
+async def test_endpoint_that_cannot_try_calls_never_leads_to_a_fail(new_node: Any) -> None:
+    node = await new_node(held='"fail"')
+    node.service = replace(node.service, estimator=Blind())
+    request = await node.ask()
+    await node.serve()
+    assert await node.where(request) == (State.DRAWN, "callback_untried")
+    node.service = replace(node.service, policy=replace(node.service.policy, hold=0))
+    await node.serve()
+    assert (await node.where(request))[0] is State.DONE
+    assert await received(node, request) == 1
+
+
+async def test_only_whom_an_authorizer_lets_through_is_served(new_node: Any) -> None:
+    node = await new_node()
+    other = await deploy_moody(node, FINE)
+    await node.rpc("evm_setAutomine", True)  # noqa: FBT003 - JSON-RPC
+    authorizer, _ = await transact.deploy(
+        node.bench.reader,
+        Devnet.player(),
+        compiled(CONSUMERS)["OnlyRequester"],
+        encode(["address"], [other]),
+    )
+    await node.rpc("evm_setAutomine", False)  # noqa: FBT003 - JSON-RPC
+    node.service = replace(
+        node.service, policy=replace(node.service.policy, authorizers=(authorizer,))
+    )
+    refused, let_through = await node.ask(), await node.ask_from(other)
+    await node.serve()
+    assert await node.where(refused) == (State.CONFIRMED, "unauthorised")
+    assert (await node.where(let_through))[0] is State.DONE
+    node.service = replace(node.service, policy=replace(node.service.policy, authorizers=()))
+    await node.serve()
+    assert (await node.where(refused))[0] is State.DONE
+
+
+async def test_sponsor_gets_so_many_numbers_a_day_and_no_more(new_node: Any) -> None:
+    node = await new_node(draws_per_sponsor=2)
+    asked = [await node.ask() for _ in range(4)]
+    other = await node.ask_from(await deploy_moody(node, FINE))
+    await node.serve()
+    states = [(await node.where(request)) for request in asked]
+    assert [state for state, _ in states] == [State.DONE] * 2 + [State.CONFIRMED] * 2
+    assert {reason for _, reason in states[2:]} == {"sponsor_cap"}
+    assert (await node.where(other))[0] is State.DONE
+
+
+async def test_requester_may_ask_for_more_confirmations_not_for_fewer(new_node: Any) -> None:
+    node = await new_node(confirmations=2)
+    bench, player = node.bench, Devnet.player()
+    templates = {}
+    for depth in (0, 6):
+        parameters = encode(
+            ["bytes32", "bytes32", "bytes32"], [b"1s", b"_minConfirmations", str(depth).encode()]
+        )
+        template = Template(airnode=bench.keys.address, endpoint_id=UINT256, parameters=parameters)
+        await node.act(player, bench.protocol.contract, calls.encode_create_template(template))
+        templates[depth] = template.id
+    eager = await node.ask("makeTemplateRequest(bytes32,bytes)", templates[0], b"")
+    await node.walk()
+    assert (await node.where(eager))[0] is State.OBSERVED
+    patient = await node.ask("makeTemplateRequest(bytes32,bytes)", templates[6], b"")
+    await node.rpc("anvil_mine", "0x3")
+    await node.walk()
+    assert (await node.where(eager))[0] in (State.SENT, State.MINED)
+    assert await node.where(patient) == (State.CONFIRMED, "waiting_confirmations")
+    await node.rpc("anvil_mine", "0x3")
+    await node.walk()
+    assert (await node.where(patient))[0] in (State.SENT, State.MINED)
+
+
+async def test_request_whose_consumer_has_moved_on_is_ended(new_node: Any) -> None:
+    node = await new_node(max_age_hours=0.0000001)
+    request = await node.ask()
+    await node.walk()
+    await node.serve()
+    assert await node.where(request) == (State.EXPIRED, "max_age")
+    assert await node.transactions() == []
+
+
+async def test_seed_of_a_final_number_is_erased_and_the_number_kept(new_node: Any) -> None:
+    node = await new_node()
+    request = await node.ask()
+    await node.serve()
+    await node.serve()
+    async with node.service.database.read() as connection:
+        seeds = await node.service.pool.seeds_for(connection, [airnode_purpose(request.key)])
+    assert seeds == {}
+    assert (await node.answer(request)).data == await node.data(request)
+
+
+async def test_transaction_that_was_dropped_goes_out_again(new_node: Any) -> None:
+    node = await new_node()
+    request = await node.ask()
+    await node.walk()
+    assert (await node.where(request))[0] is State.SENT
+    [sent] = await node.transactions()
+    await node.rpc("anvil_dropTransaction", "0x" + sent.hex())
+    for _ in range(6):
+        await node.rpc("anvil_mine", "0x1")
+        await node.walk()
+    assert (await node.where(request))[0] is State.DONE
+    assert await node.transactions() == [sent]
+
+
+async def test_another_mnemonic_cannot_take_over_a_database(new_node: Any) -> None:
+    node = await new_node()
+    path = node.folder / "mnemonic.json"
+    other = Mnemonic(bytes(range(16)))
+    path.write_text(seal(other, AirnodeKeys(other).xpub, PASSWORD), encoding="utf-8")
+    async with AsyncExitStack() as stack:
+        settings = Settings.load(node.folder / "oracle.toml")
+        [link] = configured_airnodes(settings.airnode, stack)
+        with pytest.raises(ConfigError, match="use its mnemonic"):
+            await link.connect(node.service.database, node.service.pool)
+
+
+async def deploy_moody(node: Node, mood: int) -> str:
     await node.rpc("evm_setAutomine", True)  # noqa: FBT003 - JSON-RPC
     consumer, _ = await transact.deploy(
         node.bench.reader,
         Devnet.player(),
-        compiled(SUPPORT)[name],
+        compiled(CALLBACKS)["MoodyQrng"],
         encode(["address"], [node.bench.protocol.contract]),
     )
     await node.bench.point(consumer)
     await node.bench.fund(node.bench.wallet_of(consumer).address)
+    await node.bench.send(consumer, "setMood(uint8)", mood)
     await node.rpc("evm_setAutomine", False)  # noqa: FBT003 - JSON-RPC
     return consumer
