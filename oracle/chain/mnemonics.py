@@ -34,7 +34,8 @@ _LENGTHS = (12, 15, 18, 21, 24)
 _SCRYPT = {"n": 1 << 18, "r": 8, "p": 1, "dklen": 32}
 
 # Mnemonics that everybody knows, by the hash of their entropy: those of anvil, Hardhat, Ganache,
-# Truffle and Airnode's own tests, and BIP-39's vectors that are not one byte again and again.
+# Truffle, Airnode's own tests and `oracle devnet`, and BIP-39's vectors that are not one byte
+# again and again.
 _WELL_KNOWN = frozenset(
     {
         "1a7dff7269953986",
@@ -45,6 +46,7 @@ _WELL_KNOWN = frozenset(
         "95a02664fdb5cc3f",
         "a458b51ee9106b24",
         "a49d0ac671b3b128",
+        "aa45e8a78e7f210d",
         "aea13e54fc6397f2",
         "c4cd4e070e62dc76",
         "c73dad0034121b55",

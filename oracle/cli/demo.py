@@ -16,8 +16,7 @@ from oracle.cli.options import json_option, print_json
 from oracle.cli.until_told import run_until_told
 
 if TYPE_CHECKING:
-    from oracle.devnet.audit import Report
-    from oracle.devnet.demo import Progress
+    from oracle.devnet.demo import Progress, Verdict
 
 
 @click.command(epilog="Example: oracle demo --requests 40")
@@ -27,15 +26,16 @@ if TYPE_CHECKING:
     type=click.IntRange(3, 250),
     default=20,
     show_default=True,
-    help="How many rolls of the dice.",
+    help="How many: rolls of dice, and every fourth one of an API3 QRNG consumer.",
 )
 @json_option
 def demo(count: int, *, as_json: bool) -> None:
     """
     Watch requests being fulfilled through a node that is killed in the middle.
 
-    Starts a chain, a QRNG service and a node; rolls dice; kills the node; starts it again; then
-    audits the chain: every request fulfilled exactly once, no seed used twice, every value right.
+    Starts a chain, a QRNG service and a node; rolls dice, and asks as a contract asks that was
+    written for API3 QRNG; kills the node; starts it again; then audits the chain: every request
+    fulfilled exactly once, no seed used twice, every value right.
     """
     from oracle.devnet.processes import find_anvil  # noqa: PLC0415 - not needed for --help
 
@@ -49,7 +49,7 @@ def demo(count: int, *, as_json: bool) -> None:
     sys.exit(0 if report.clean else 1)
 
 
-async def _demo(count: int, *, as_json: bool) -> tuple[Report, Progress]:
+async def _demo(count: int, *, as_json: bool) -> tuple[Verdict, Progress]:
     from rich.console import Console  # noqa: PLC0415 - not needed for --help
     from rich.live import Live  # noqa: PLC0415
 
@@ -66,7 +66,7 @@ async def _demo(count: int, *, as_json: bool) -> tuple[Report, Progress]:
     with tempfile.TemporaryDirectory(prefix="oracle-demo-") as folder:
         async with (
             Ground(Path(folder), say=say) as ground,
-            Devnet(Path(folder), ground) as network,
+            Devnet(Path(folder), ground, airnode=True) as network,
         ):
             if not console.is_terminal:
                 return await play(network, progress, say), progress
@@ -89,7 +89,7 @@ def _status(progress: Progress) -> str:
     )
 
 
-def _print_table(report: Report, progress: Progress, seconds: float) -> None:
+def _print_table(report: Verdict, progress: Progress, seconds: float) -> None:
     from statistics import median  # noqa: PLC0415 - only for the table
 
     from rich.console import Console  # noqa: PLC0415 - not needed for --help
@@ -97,14 +97,16 @@ def _print_table(report: Report, progress: Progress, seconds: float) -> None:
 
     table = Table(title="audit, from the chain alone", show_header=False, title_justify="left")
     waited = progress.waited
+    found = report.totals
     rows = {
-        "requests": report.requests,
-        "fulfilled": report.fulfilled,
-        "lost": report.lost,
-        "fulfilled twice": report.duplicates,
-        "seeds used twice": report.seeds_reused,
-        "wrong values": report.wrong,
-        "other faults": report.faults,
+        "requests": found["requests"],
+        "of which Airnode's": (report.airnode or {}).get("requests", "none: no AirnodeRrpV0 here"),
+        "fulfilled": found["fulfilled"],
+        "lost": found["lost"],
+        "fulfilled twice": found["duplicates"],
+        "seeds used twice": found["seeds_reused"],
+        "wrong values": found["wrong"],
+        "other faults": found["faults"],
         "node killed": "once, with SIGKILL",
         "blocks to fulfillment": f"median {median(waited):.0f}, longest {max(waited)}",
         "time": f"{seconds:.1f} s",

@@ -63,7 +63,7 @@ async def _devnet(port: int, deployments: Path) -> None:
     with tempfile.TemporaryDirectory(prefix="oracle-devnet-") as folder:
         async with (
             Ground(Path(folder), port=port, say=click.echo) as ground,
-            Devnet(Path(folder), ground) as network,
+            Devnet(Path(folder), ground, airnode=True) as network,
         ):
             text = json.dumps(network.deployment.document(), indent=2) + "\n"
             draft = deployments.with_name(deployments.name + ".new")

@@ -45,11 +45,11 @@ class Report:
         """
         return not (self.lost or self.duplicates or self.seeds_reused or self.wrong or self.faults)
 
-    def document(self) -> dict[str, object]:
+    def document(self) -> dict[str, int]:
         """
-        Return the counts as `oracle demo --json` prints them.
+        Return the counts by their names.
         """
-        counts: dict[str, object] = {
+        return {
             "requests": self.requests,
             "fulfilled": self.fulfilled,
             "lost": self.lost,
@@ -58,7 +58,6 @@ class Report:
             "wrong": self.wrong,
             "faults": self.faults,
         }
-        return {**counts, "protocols": {"native": counts}}
 
 
 async def audit(reader: Web3Reader, coordinator: str, dice: str) -> Report:

@@ -19,6 +19,7 @@ from oracle.chain import transact
 from oracle.chain.reader import Web3Reader
 from oracle.chain.wallets import from_private_key
 from oracle.devnet.processes import Process, find_anvil, free_port
+from oracle.devnet.qrng import deploy_qrng, write_secrets
 from oracle.errors import EndpointError, OracleError
 from oracle.protocols.coordinator import CoordinatorProtocol
 from oracle.request import State
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from oracle.chain.wallets import LocalSigner
+    from oracle.devnet.qrng import Qrng
 
 CHAIN_ID = 31337
 # The first and the last account of anvil's well-known mnemonic: one plays, one operates.
@@ -57,6 +59,8 @@ class Deployment:
     gateway_url: str
     coordinator: str
     dice: str
+    #: Where API3's package is not installed, there is none.
+    qrng: Qrng | None
 
     def document(self) -> dict[str, object]:
         """
@@ -68,6 +72,7 @@ class Deployment:
             "gatewayUrl": self.gateway_url,
             "coordinator": self.coordinator,
             "dice": self.dice,
+            **({} if self.qrng is None else self.qrng.document()),
         }
 
 
@@ -167,12 +172,14 @@ class Devnet:
         window: int | None = None,
         runway: int = RUNWAY,
         endpoint: str | None = None,
+        airnode: bool = False,
     ) -> None:
         self.folder = folder
         self._window = window
         self._runway = runway
         #: Where the node finds the chain, if not where everybody does.
         self._endpoint = endpoint or ground.rpc_url
+        self._airnode = airnode
         self.ground = ground
         self.reader = ground.reader
         self.node: Process | None = None
@@ -198,11 +205,13 @@ class Devnet:
         Deploy the contracts and write the node's configuration, keys and all.
         """
         coordinator, dice = await self._deploy()
+        qrng = await self._deploy_qrng() if self._airnode else None
         self.deployment = Deployment(
             rpc_url=self.ground.rpc_url,
             gateway_url=self.ground.gateway_url,
             coordinator=coordinator,
             dice=dice,
+            qrng=qrng,
         )
         self._configure()
 
@@ -242,7 +251,19 @@ class Devnet:
         )
         return coordinator, dice
 
+    async def _deploy_qrng(self) -> Qrng | None:
+        qrng = await deploy_qrng(self.reader, self.player(), CHAIN_ID)
+        if qrng is None:
+            self.ground.say(
+                "no AirnodeRrpV0: it comes with the development packages of a checkout"
+            )
+        else:
+            self.ground.say("contracts: API3's AirnodeRrpV0, and a consumer of API3 QRNG")
+            write_secrets(self.folder)
+        return qrng
+
     def _configure(self) -> None:
+        qrng = self.deployment.qrng
         for name, secret in (
             ("pool.key", PoolKey.generate()),
             ("operator.key", OPERATOR_KEY),
@@ -272,7 +293,8 @@ coordinator = "{self.deployment.coordinator}"
 devnet = true
 runway = {self._runway}
 wallet.key_file = "operator.key"
-""",
+"""
+            + ("" if qrng is None else qrng.configuration(self._endpoint)),
             encoding="utf-8",
         )
 

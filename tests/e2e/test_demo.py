@@ -40,7 +40,10 @@ def test_the_demo_fulfills_everything_once_and_leaves_no_process(tmp_path: Path)
     report = json.loads(result.stdout)
     counts = {"requests": 9, "fulfilled": 9, "lost": 0, "duplicates": 0, "seeds_reused": 0}
     assert counts.items() <= report.items()
-    assert counts.items() <= report["protocols"]["native"].items()
+    native, airnode = report["protocols"]["native"], report["protocols"]["airnode"]
+    assert (native["fulfilled"], airnode["fulfilled"]) == (7, 2)
+    for name, count in counts.items():
+        assert native[name] + airnode[name] == count
     assert list(tmp_path.iterdir()) == []
     processes = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True)
     assert str(tmp_path) not in processes.stdout
