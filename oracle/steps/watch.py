@@ -158,7 +158,9 @@ async def _move(
 
 
 async def _read_range(service: ChainService[Any], first: int, last: int, head: Block) -> int:
-    logs = await service.reader.logs(service.contract, first, last, service.topics)
+    # Some endpoints tell a log twice.
+    told = await service.reader.logs(service.contract, first, last, service.topics)
+    logs = list(dict.fromkeys(told))
     end = await service.reader.block(last)
     anchor = await service.reader.block(max(0, last - service.depth - TAIL))
     if last == head.number and end.hash != head.hash:
@@ -270,6 +272,10 @@ async def _apply(tx: AsyncConnection, service: ChainService[Any], events: Sequen
         if isinstance(event, Committed):
             await _apply_commit(tx, service, event)
     ids = [event.request_id for event in settled]
+    if len(set(ids)) < len(ids):
+        raise InconsistentChainError(
+            "a request was settled twice: the endpoint shows two branches at once"
+        )
     found = await service.book.find(tx, service.chain_id, service.contract, ids)
     outcomes: list[tuple[Tracked[Any], Outcome]] = []
     for event in settled:

@@ -1,0 +1,61 @@
+"""
+Misfortunes of one request that once went wrong, each told by itself.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from oracle.protocols.coordinator import CoordinatorProtocol
+from oracle.request import State
+from oracle.store import requests
+from tests.factories import REQUESTER, hash32
+from tests.model_end import copy_of_beginning
+from tests.model_faults import without_threads
+from tests.model_node import DEPTH
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from tests.model_node import Node, Track
+
+pytestmark = pytest.mark.store
+
+
+@pytest.fixture
+async def node(tmp_path: Path) -> AsyncIterator[Node]:
+    with without_threads():
+        node = await copy_of_beginning(tmp_path, shared=False)
+        await node.start()
+        yield node
+        await node.stop()
+
+
+def ask(track: Track) -> None:
+    data = CoordinatorProtocol.encode_request(100_000, 1, DEPTH, hash32("user"))
+    track.chain.waiting.append(track.chain.user_tx(REQUESTER, track.contract, data, 10**15))
+
+
+async def states(node: Node, track: Track) -> list[State]:
+    async with node.database.read() as connection:
+        found = await requests.in_states(
+            connection, track.chain.chain_id, track.contract, State, limit=None
+        )
+    return [tracked.state for tracked in found]
+
+
+async def walk(node: Node, track: Track, *, blocks: int) -> None:
+    for _ in range(blocks):
+        track.chain.mine()
+        assert await node.walk(track) is not None, node.interrupted
+
+
+async def test_endpoint_that_tells_logs_twice_stops_nothing(node: Node) -> None:
+    track = node.tracks[0]
+    track.primary.fault = "repeats"
+    ask(track)
+    await walk(node, track, blocks=2 * DEPTH + 2)
+    assert await states(node, track) == [State.DONE]
