@@ -19,26 +19,33 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from oracle.evm import Block
-    from oracle.request import RandomnessRequest, RequestKey, TrackedRequest
+    from oracle.request import RandomnessRequest, RequestKey
     from oracle.service import Service
+    from oracle.store.transactions import Slot
 
 
 async def draw(service: Service, head: Block) -> int:
     """
     Bind every confirmed request to its committed seed; return how many requests moved.
 
-    Guarantees: the contract chose the index, so there is nothing to choose here; nothing is
-    revealed for the first time in the last blocks of a window, or under a root that this store did
-    not build.
+    Guarantees: the contract chose the index, so there is nothing to choose here; a request waits
+    while bytes that went out for it may still land, after a reorg too; nothing is revealed for the
+    first time in the last blocks of a window, or under a root that this store did not build.
     """
+    async with service.database.read() as connection:
+        confirmed = await requests.in_states(
+            connection, service.chain_id, service.contract, [State.CONFIRMED]
+        )
+        slots = {
+            tracked.transaction_id: await transactions.get_slot(connection, tracked.transaction_id)
+            for tracked in confirmed
+            if tracked.transaction_id is not None
+        }
+    if slots:
+        used = await service.reader.nonce(service.lane.wallet)
+        under_way = {id_ for id_, slot in slots.items() if _may_land(service, slot, used)}
+        confirmed = [one for one in confirmed if one.transaction_id not in under_way]
     async with service.database.write() as tx:
-        confirmed = [
-            tracked
-            for tracked in await requests.in_states(
-                tx, service.chain_id, service.contract, [State.CONFIRMED]
-            )
-            if not await _is_under_way(tx, tracked)
-        ]
         judged = await _judge(tx, service, [tracked.request for tracked in confirmed], head)
         for (after, reason), keys in judged.items():
             await requests.advance_all(
@@ -59,13 +66,15 @@ async def draw(service: Service, head: Block) -> int:
     return len(confirmed)
 
 
-async def _is_under_way(tx: AsyncConnection, tracked: TrackedRequest) -> bool:
+def _may_land(service: Service, slot: Slot, used: int) -> bool:
     """
-    Return whether bytes that serve the request may still land: it gets no second nonce then.
+    Return whether bytes that served a request may still land: it gets no second nonce then.
+
+    A nonce that the store has as mined and the chain as unused was freed by a reorg, which `send`
+    has yet to see: its bytes are in somebody's mempool again.
     """
-    if tracked.transaction_id is None:
-        return False
-    slot = await transactions.get_slot(tx, tracked.transaction_id)
+    if slot.state in (SlotState.MINED, SlotState.FINAL):
+        return slot.wallet == service.lane.wallet and slot.nonce >= used
     return slot.state in (SlotState.SIGNED, SlotState.SENT)
 
 

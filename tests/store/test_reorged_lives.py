@@ -15,6 +15,7 @@ from tests.factories import REQUESTER, hash32
 from tests.model_end import copy_of_beginning
 from tests.model_faults import without_threads
 from tests.model_node import DEPTH
+from tests.model_rules import Watcher
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -59,3 +60,26 @@ async def test_endpoint_that_tells_logs_twice_stops_nothing(node: Node) -> None:
     ask(track)
     await walk(node, track, blocks=2 * DEPTH + 2)
     assert await states(node, track) == [State.DONE]
+
+
+@pytest.mark.parametrize("settled", [False, True])
+async def test_request_gets_no_second_nonce_while_a_reorg_has_freed_its_first(
+    node: Node,
+    settled: bool,  # noqa: FBT001
+) -> None:
+    track, watcher = node.tracks[0], Watcher(node)
+    ask(track)
+    await walk(node, track, blocks=DEPTH + (2 + DEPTH if settled else 2))
+    assert await states(node, track) == [State.DONE if settled else State.MINED]
+    # The request is mined again at its height, so it keeps its id; its fulfillment waits.
+    made = watcher.requests(track, track.chain.blocks)[0].block_number
+    depth = track.chain.number - made + 1
+    track.chain.rewind(depth, keep=lambda tx: True)
+    for _ in range(depth + 1):
+        track.chain.mine(wallets=False)
+    # The watcher refuses whatever leaves for the request at another nonce.
+    assert await node.walk(track) is not None
+    await walk(node, track, blocks=2 * DEPTH + 2)
+    assert await states(node, track) == [State.DONE]
+    [nonces] = watcher.nonces.values()
+    assert len(nonces) == 1
