@@ -13,6 +13,7 @@ from oracle.airnode_request import check_template
 from oracle.airnode_service import Choice
 from oracle.errors import BadParametersError, UndecodableParametersError
 from oracle.faults import fault_point
+from oracle.pending import free_to_serve
 from oracle.protocols.airnode_abi import decode_parameters, merge, read_wanted
 from oracle.protocols.airnode_calls import (
     decode_authorization_statuses,
@@ -21,15 +22,12 @@ from oracle.protocols.airnode_calls import (
     encode_get_templates,
 )
 from oracle.request import State
-from oracle.store import airnode, transactions
+from oracle.store import airnode
 from oracle.store.airnode import Answer, airnode_purpose
 from oracle.store.engine import now
-from oracle.store.transactions import SlotState
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
-
-    from sqlalchemy.ext.asyncio import AsyncConnection
 
     from oracle.airnode_request import AirnodeRequest, Template
     from oracle.airnode_service import AirnodeService
@@ -87,14 +85,11 @@ async def draw_airnode(service: AirnodeService, head: Block) -> int:
     can never be: that is failed on chain.
     """
     async with service.database.read() as connection:
-        confirmed = [
-            tracked
-            for tracked in await service.book.in_states(
-                connection, service.chain_id, service.contract, [State.CONFIRMED], limit=MANY
-            )
-            if not await _is_under_way(connection, tracked)
-        ]
+        confirmed = await service.book.in_states(
+            connection, service.chain_id, service.contract, [State.CONFIRMED], limit=MANY
+        )
         answers = await airnode.answers(connection, [one.request.key for one in confirmed])
+    confirmed = await free_to_serve(service, confirmed)
     if not confirmed:
         return 0
     verdicts = _Verdicts()
@@ -221,16 +216,6 @@ def _is_too_old(service: AirnodeService, answer: Answer) -> bool:
     if limit is None or answer.exposed_at is not None:
         return False
     return now() - answer.created_at > limit
-
-
-async def _is_under_way(connection: AsyncConnection, tracked: _Tracked) -> bool:
-    """
-    Return whether bytes that serve the request may still land: it gets no second nonce then.
-    """
-    if tracked.transaction_id is None:
-        return False
-    slot = await transactions.get_slot(connection, tracked.transaction_id)
-    return slot.state in (SlotState.SIGNED, SlotState.SENT)
 
 
 async def _templates(

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 from oracle import log
 from oracle.faults import fault_point
+from oracle.pending import free_to_serve
 from oracle.protocols.coordinator import batch_start
 from oracle.request import State
-from oracle.store import batches, requests, transactions
-from oracle.store.transactions import SlotState
+from oracle.store import batches, requests
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from oracle.evm import Block
     from oracle.request import RandomnessRequest, RequestKey
     from oracle.service import Service
-    from oracle.store.transactions import Slot
 
 
 async def draw(service: Service, head: Block) -> int:
@@ -36,15 +35,7 @@ async def draw(service: Service, head: Block) -> int:
         confirmed = await requests.in_states(
             connection, service.chain_id, service.contract, [State.CONFIRMED]
         )
-        slots = {
-            tracked.transaction_id: await transactions.get_slot(connection, tracked.transaction_id)
-            for tracked in confirmed
-            if tracked.transaction_id is not None
-        }
-    if slots:
-        used = await service.reader.nonce(service.lane.wallet)
-        under_way = {id_ for id_, slot in slots.items() if _may_land(service, slot, used)}
-        confirmed = [one for one in confirmed if one.transaction_id not in under_way]
+    confirmed = await free_to_serve(service, confirmed)
     async with service.database.write() as tx:
         judged = await _judge(tx, service, [tracked.request for tracked in confirmed], head)
         for (after, reason), keys in judged.items():
@@ -64,18 +55,6 @@ async def draw(service: Service, head: Block) -> int:
     if confirmed:
         fault_point("drawn")
     return len(confirmed)
-
-
-def _may_land(service: Service, slot: Slot, used: int) -> bool:
-    """
-    Return whether bytes that served a request may still land: it gets no second nonce then.
-
-    A nonce that the store has as mined and the chain as unused was freed by a reorg, which `send`
-    has yet to see: its bytes are in somebody's mempool again.
-    """
-    if slot.state in (SlotState.MINED, SlotState.FINAL):
-        return slot.wallet == service.lane.wallet and slot.nonce >= used
-    return slot.state in (SlotState.SIGNED, SlotState.SENT)
 
 
 async def _judge(
