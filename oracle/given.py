@@ -6,6 +6,7 @@ It imports nothing that is slow, so that a verb's `--help` needs no more of the 
 
 from __future__ import annotations
 
+import re
 import stat
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from pydantic import SecretStr
 
 ENVIRONMENT_PREFIX = "ORACLE_"
+# Where one stands, `oracle.log.redact_urls` takes the URL to end, and would show what follows.
+_ENDS_URL = re.compile(r"[\s'\"<>]")
 
 
 def check_address(text: str) -> str:
@@ -51,7 +54,16 @@ def checked_endpoint(url: str, option: str) -> str:
     """
     if not url.startswith(("http://", "https://")):
         raise ConfigError(f"{option} must begin with http:// or https://")
+    _check_characters(url, option)
     return url
+
+
+def _check_characters(url: str, option: str) -> None:
+    if _ENDS_URL.search(url):
+        raise ConfigError(
+            f"{option} holds white space, a quote or an angle bracket: write it as %20, %22, %27, "
+            "%3C or %3E"
+        )
 
 
 def secret(value: SecretStr | None, file: Path | None, *, what: str, variable: str) -> str:

@@ -10,7 +10,13 @@ import pytest
 
 from oracle.config import Settings
 from oracle.errors import ConfigError
-from oracle.given import checked_address, read_secret_file, secret, variable_of
+from oracle.given import (
+    checked_address,
+    checked_endpoint,
+    read_secret_file,
+    secret,
+    variable_of,
+)
 from oracle.source_settings import KINDS
 
 pytestmark = pytest.mark.unit
@@ -103,6 +109,13 @@ def test_good_configuration_is_read(load: Load) -> None:
     assert settings.chains["main"].endpoints[0].get_secret_value() == "http://127.0.0.1:8545"
     assert settings.sources["anu"].kind == "anu-quantum-numbers"
     assert settings.chains["main"].max_fee_gwei == Decimal(200)
+
+
+@pytest.mark.parametrize("end", ["'", '"', " ", "\n", "<", ">"])
+def test_an_endpoint_of_which_logs_would_show_a_part_is_refused(end: str) -> None:
+    with pytest.raises(ConfigError, match="write it as %20") as caught:
+        checked_endpoint(f"https://node.example/{end}hunter2", "chains.main.endpoints")
+    assert "hunter2" not in str(caught.value)
 
 
 def test_depth_is_twelve_blocks_and_none_on_a_devnet(load: Load) -> None:
