@@ -17,13 +17,20 @@ Address = Annotated[str, AfterValidator(check_address)]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9_]+$")]
 
 
+class URL(SecretStr):
+    """
+    The URL of an endpoint: kept like a secret, because keys are put into URLs.
+    """
+
+
 class EndpointSettings(Section):
     """
     A chain, who speaks for it, and what is paid there.
     """
 
     chain_id: Annotated[int, Field(gt=0)]  #: must be what the endpoint says
-    endpoints: Annotated[list[SecretStr], Field(min_length=1)]  #: JSON-RPC over HTTP
+    endpoints: Annotated[list[URL], Field(min_length=1)]  #: JSON-RPC over HTTP
+    websocket: URL | None = None  #: ws:// or wss://, announces new heads: they need no polling
     devnet: bool = False  #: a throw-away chain: simulated entropy and well-known keys are allowed
     trusted: bool | None = None  #: the first endpoint is the operator's own; default on a devnet
     #: depth at which a block counts; default: 12, on a devnet 0

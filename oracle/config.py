@@ -95,7 +95,8 @@ class Settings(BaseSettings):
     )
 
     database: Path = Path("oracle.db")  #: SQLite file
-    poll_seconds: Annotated[float, Field(gt=0, le=60)] = 0.25  #: how often the head is asked for
+    #: how often the head is asked for; while a `websocket` announces heads, every 2 s is enough
+    poll_seconds: Annotated[float, Field(gt=0, le=60)] = 0.25
     pool: PoolSettings = PoolSettings()  #: where entropy is kept
     chains: dict[Name, ChainSettings] = {}  #: by names of your own
     airnode: AirnodeSettings | None = None  #: who answers API3's QRNG consumers

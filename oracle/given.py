@@ -6,9 +6,11 @@ It imports nothing that is slow, so that a verb's `--help` needs no more of the 
 
 from __future__ import annotations
 
+import ipaddress
 import re
 import stat
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from oracle.errors import ConfigError
 
@@ -58,12 +60,43 @@ def checked_endpoint(url: str, option: str) -> str:
     return url
 
 
+def checked_websocket(url: str, option: str) -> str:
+    """
+    Return the URL of a WebSocket; raises `ConfigError` when it is none, or open to whoever is on
+    the way.
+    """
+    _check_characters(url, option)
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname if url.startswith(("ws://", "wss://")) and parts.port != 0 else None
+    except ValueError:
+        host = None
+    if not host:
+        raise ConfigError(f"{option} must begin with ws:// or wss://, and name a host")
+    if url.startswith("ws://") and not is_near(host):
+        raise ConfigError(
+            f"{option}: over ws:// whoever is on the way reads the key in the URL: write wss://"
+        )
+    return url
+
+
 def _check_characters(url: str, option: str) -> None:
     if _ENDS_URL.search(url):
         raise ConfigError(
             f"{option} holds white space, a quote or an angle bracket: write it as %20, %22, %27, "
             "%3C or %3E"
         )
+
+
+def is_near(host: str) -> bool:
+    """
+    Say whether a host can only be in a network of one's own: an address or a name without a dot.
+    """
+    try:
+        return ipaddress.ip_address(host).is_private
+    except ValueError:
+        name = host.lower().rstrip(".")
+        return "." not in name or name.endswith((".internal", ".local", ".localhost", ".test"))
 
 
 def secret(value: SecretStr | None, file: Path | None, *, what: str, variable: str) -> str:

@@ -1,6 +1,6 @@
 """
-Requests whose earlier bytes may still land: rule 4, none of them gets a second nonce before that is
-settled.
+Requests whose earlier bytes may still land: rule 4, none of them gets a second nonce before that
+is settled.
 """
 
 from __future__ import annotations

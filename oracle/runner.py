@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 from oracle import log
 from oracle.airnode_service import AirnodeService
 from oracle.errors import ConfigError, OracleError
+from oracle.pace import Pace
 from oracle.service import Service
 from oracle.steps.airnode_draw import draw_airnode
 from oracle.steps.airnode_sign import sign_airnode
@@ -24,7 +25,7 @@ from oracle.steps.sign import sign
 from oracle.steps.watch import watch
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from oracle.evm import Block
     from oracle.store.engine import Database
@@ -62,6 +63,18 @@ async def walk(service: AnyService, head: Block) -> int:
     return moved
 
 
+class Heads(Protocol):
+    """
+    Whoever announces new heads of a chain.
+    """
+
+    async def follow(self, announce: Callable[[bytes], None], lost: Callable[[], None]) -> None:
+        """
+        Announce the hash of every head until cancelled; say when there is none for now.
+        """
+        ...
+
+
 S_co = TypeVar("S_co", bound=AnyService, covariant=True)
 
 
@@ -74,6 +87,13 @@ class Link(Protocol[S_co]):
     def name(self) -> str:
         """
         Its name in the configuration.
+        """
+        ...
+
+    @property
+    def heads(self) -> Heads | None:
+        """
+        Who announces its heads, if anybody.
         """
         ...
 
@@ -92,8 +112,9 @@ class Runner:
     The node at work.
 
     Guarantees: nothing is sent before the chain was read; every chain goes on by itself, whatever
-    another's endpoint does; errors that pass by themselves are retried with growing pauses, every
-    other one stops the node; `stop` ends it between two passes.
+    another's endpoint does; an announced head is a reason to ask the endpoint, and nothing more;
+    errors that pass by themselves are retried with growing pauses, every other one stops the node;
+    `stop` ends it between two passes.
     """
 
     def __init__(  # noqa: PLR0913
@@ -115,8 +136,8 @@ class Runner:
         self.airnodes = airnodes
         self._fresh = fresh
         self._max_age_hours = max_age_hours
-        self._poll_seconds = poll_seconds
         self._stop = asyncio.Event()
+        self._paces = [Pace(poll_seconds, self._stop) for _ in (*links, *airnodes)]
         self._refills = 0
 
     def stop(self) -> None:
@@ -124,25 +145,38 @@ class Runner:
         Ask the node to end.
         """
         self._stop.set()
+        self._hasten()
 
     async def run(self) -> None:
         """
         Work until `stop` is called.
         """
         await self.pool.wipe(self.database)
+        everything: list[Link[AnyService]] = [*self.links, *self.airnodes]
         async with asyncio.TaskGroup() as tasks:
-            everything: list[Link[AnyService]] = [*self.links, *self.airnodes]
-            for link in everything:
-                tasks.create_task(self._follow_chain(link))
+            for link, pace in zip(everything, self._paces, strict=True):
+                tasks.create_task(self._follow_chain(link, pace))
             tasks.create_task(self._keep_pool())
+            listening = [
+                tasks.create_task(self._listen(link.name, link.heads, pace))
+                for link, pace in zip(everything, self._paces, strict=True)
+                if link.heads is not None
+            ]
+            await self._stop.wait()
+            for task in listening:
+                task.cancel()
         await self.pool.wipe(self.database)
 
-    async def _follow_chain(self, link: Link[AnyService]) -> None:
+    @staticmethod
+    async def _listen(name: str, heads: Heads, pace: Pace) -> None:
+        with log.bound(chain=name):
+            await heads.follow(pace.announce, pace.hasten)
+
+    async def _follow_chain(self, link: Link[AnyService], pace: Pace) -> None:
         with log.bound(chain=link.name):
             backoff = _BACKOFF_FIRST
             seen: tuple[bytes, int] | None = None
             while not self._stop.is_set():
-                pause = self._poll_seconds
                 try:
                     service = await link.connect(self.database, self.pool)
                     head = await service.reader.block()
@@ -151,8 +185,11 @@ class Runner:
                         moved = await walk(service, head)
                         # What moved may move on under the same head.
                         seen = None if moved else here
-                        pause = 0 if moved else pause
                     backoff = _BACKOFF_FIRST
+                    if seen is None:
+                        await asyncio.sleep(0)
+                    else:
+                        await pace.wait(head.hash)
                 except OracleError as error:
                     # A chain that answers late and is another one than configured waits for a
                     # person; the others go on.
@@ -163,11 +200,12 @@ class Runner:
                     log.get().warning("pass_interrupted", error=str(error), retry_in=pause)
                     seen = None
                     backoff = min(backoff * 2, _BACKOFF_MOST)
-                await self._wait(pause)
+                    await self._wait(pause)
 
     async def _keep_pool(self) -> None:
         backoff = _BACKOFF_FIRST
         said: object = None
+        filled = False
         while not self._stop.is_set():
             pause = _REFILL_IDLE
             try:
@@ -179,7 +217,11 @@ class Runner:
                     max_age_hours=self._max_age_hours,
                 )
                 backoff = _BACKOFF_FIRST
-                if done.blocks:
+                if filled and not done.blocks:
+                    # What came in may be committed under the same head.
+                    self._hasten()
+                filled = done.blocks > 0
+                if filled:
                     self._refills += 1
                     pause = 0
                 elif done.waiting:
@@ -200,6 +242,10 @@ class Runner:
                 backoff = min(backoff * 2, _BACKOFF_MOST)
                 log.get().warning("refill_failed", error=str(error), retry_in=pause)
             await self._wait(pause)
+
+    def _hasten(self) -> None:
+        for pace in self._paces:
+            pace.hasten()
 
     async def _wait(self, seconds: float) -> None:
         if seconds <= 0:

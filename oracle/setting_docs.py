@@ -117,10 +117,11 @@ def _type(annotation: Any, field: FieldInfo | None = None) -> str:
     elif origin is Literal:
         word = " or ".join(f"`{one}`" for one in arguments)
     elif origin in (list, tuple):
-        # Endpoints are kept like secrets, because keys are put into URLs.
-        word = "list of URLs" if arguments[0] is SecretStr else f"list of {_type(arguments[0])}s"
+        word = f"list of {_type(arguments[0])}s"
     elif origin is dict or (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
         word = "table"
+    elif isinstance(annotation, type) and SecretStr in annotation.__bases__:
+        word = annotation.__name__  # kept like a secret, and no secret all the same
     else:
         word = _WORDS[annotation]
     return f"{word} {bounds}" if bounds else word

@@ -282,7 +282,7 @@ class Site:
         """
         Note when every block comes.
         """
-        url = self.devnet.ground.rpc_url
+        url = self.devnet.ground.websocket_url
         async with aiohttp.ClientSession() as session, session.ws_connect(url) as socket:
             await socket.send_json(
                 {"jsonrpc": "2.0", "id": 1, "method": "eth_subscribe", "params": ["newHeads"]}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from oracle import faults
 from oracle.cli import claims
-from oracle.cli.chains import checked_endpoints
+from oracle.cli.chains import checked_endpoints, configured_heads
 from oracle.errors import ConfigError, InconsistentChainError, RevertedError
 from oracle.given import read_secret_file, secret, variable_of
 
@@ -52,6 +52,7 @@ class ConfiguredAirnode:
         self.name = f"airnode.{name}"
         self.settings = settings
         self.keys = keys
+        self.heads = configured_heads(self.place, settings)
         self.service: AirnodeService | None = None
         self._readers: list[Web3Reader] = []
         for url in urls:

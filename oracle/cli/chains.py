@@ -10,12 +10,19 @@ from urllib.parse import urlsplit
 from oracle import faults
 from oracle.cli import claims
 from oracle.errors import ConfigError
-from oracle.given import checked_endpoint, read_secret_file, secret, variable_of
+from oracle.given import (
+    checked_endpoint,
+    checked_websocket,
+    read_secret_file,
+    secret,
+    variable_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from contextlib import AsyncExitStack
 
+    from oracle.chain.heads import HeadSubscription
     from oracle.chain.reader import Web3Reader
     from oracle.chain.wallets import LocalSigner
     from oracle.chain_settings import EndpointSettings
@@ -43,6 +50,7 @@ class ConfiguredChain:
         urls = checked_endpoints(f"chains.{name}", settings)
         self.name = name
         self.settings = settings
+        self.heads = configured_heads(f"chains.{name}", settings)
         self.signer = configured_signer(name, settings)
         self.service: Service | None = None
         self._readers: list[Web3Reader] = []
@@ -168,6 +176,20 @@ def checked_endpoints(place: str, settings: EndpointSettings) -> list[str]:
             "and set trusted = true"
         )
     return urls
+
+
+def configured_heads(place: str, settings: EndpointSettings) -> HeadSubscription | None:
+    """
+    Return what announces a chain's heads, if anything is configured to.
+
+    Raises `ConfigError` when its URL is none.
+    """
+    from oracle.chain.heads import HeadSubscription  # noqa: PLC0415 - aiohttp is slow to import
+
+    if settings.websocket is None:
+        return None
+    url = checked_websocket(settings.websocket.get_secret_value(), f"{place}.websocket")
+    return HeadSubscription(url, settings.chain_id)
 
 
 def configured_signer(name: str, settings: ChainSettings) -> LocalSigner:

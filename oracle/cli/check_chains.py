@@ -14,7 +14,7 @@ from oracle.chain.probe import probe_block_hash
 from oracle.chain.reader import Web3Reader
 from oracle.cli import claims
 from oracle.cli.acts import configured_place, ether
-from oracle.cli.chains import checked_endpoints, configured_signer
+from oracle.cli.chains import checked_endpoints, configured_heads, configured_signer
 from oracle.cli.findings import Findings
 from oracle.cli.wallet_money import balance_of
 from oracle.errors import EndpointError, OracleError
@@ -82,6 +82,7 @@ async def _check_chain(
         checked_endpoints(f"chains.{name}", chain)
         said = "the first endpoint is trusted" if chain.is_trusted else "two hosts have to agree"
         findings.ok(where, "opinions", said)
+    await _check_heads(name, chain, settings, findings)
     async with AsyncExitStack() as stack:
         answering = await _check_endpoints(name, chain, findings, stack)
         if answering:
@@ -123,6 +124,29 @@ async def _check_endpoints(
         return None
 
     return [one for one in await asyncio.gather(*map(asked, readers)) if one is not None]
+
+
+async def _check_heads(
+    name: str, chain: ChainSettings, settings: Settings, findings: Findings
+) -> None:
+    where = f"chains.{name}"
+    with findings.looking(where, "websocket"):
+        heads = configured_heads(where, chain)
+        if heads is None:
+            return
+        try:
+            await heads.probe()
+        except EndpointError as error:
+            findings.warn(
+                where,
+                f"websocket {heads.name}",
+                str(error),
+                "the node works without it, and asks for the head every "
+                f"{settings.poll_seconds:g} seconds",
+            )
+        else:
+            said = f"announces the heads of chain {chain.chain_id}"
+            findings.ok(where, f"websocket {heads.name}", said)
 
 
 def _check_agreement_of_clocks(

@@ -13,7 +13,12 @@ import click
 
 from oracle.cli.options import json_option, print_json
 from oracle.errors import ConfigError
-from oracle.given import checked_address, checked_endpoint, read_secret_file
+from oracle.given import (
+    checked_address,
+    checked_endpoint,
+    checked_websocket,
+    read_secret_file,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -57,6 +62,9 @@ _SECRET_FILES = ("key_file", "token_file")
     help="JSON-RPC endpoint; again for a second one, of another host.",
 )
 @click.option(
+    "--websocket-url", "websocket", help="An endpoint that announces new heads, ws:// or wss://."
+)
+@click.option(
     "--trusted/--not-trusted", default=None, help="The first endpoint is a node of your own."
 )
 @click.option("--devnet", is_flag=True, help="The chain is anvil or Hardhat, on your machine.")
@@ -84,6 +92,7 @@ def init(  # noqa: PLR0913 - one parameter per option
     coordinator: str | None,
     *,
     endpoints: Sequence[str],
+    websocket: str | None,
     trusted: bool | None,
     devnet: bool,
     kinds: Sequence[str],
@@ -108,8 +117,9 @@ def init(  # noqa: PLR0913 - one parameter per option
         "chain_id": chain_id or ask.number("Chain id", "--chain-id"),
         "endpoints": list(endpoints) or ask.several("JSON-RPC endpoint", "--rpc-url"),
     }
-    for url in section["endpoints"]:
-        checked_endpoint(url, "--rpc-url")
+    if websocket is not None:
+        section["websocket"] = websocket
+    _check_urls(section)
     if devnet:
         section["devnet"] = True
     elif trusted or (trusted is None and ask.yes_or_no("Is the first endpoint your own node?")):
@@ -145,6 +155,13 @@ def init(  # noqa: PLR0913 - one parameter per option
     click.echo(f"Written: {', '.join(written)}. Next:")
     for number, step in enumerate(steps, 1):
         click.echo(f"  {number}. {step}")
+
+
+def _check_urls(section: dict[str, Any]) -> None:
+    for url in section["endpoints"]:
+        checked_endpoint(url, "--rpc-url")
+    if "websocket" in section:
+        checked_websocket(section["websocket"], "--websocket-url")
 
 
 def nobody_is_here() -> bool:

@@ -100,6 +100,7 @@ class Ground:
         self.gateway: Process
         self.reader: Web3Reader
         self.rpc_url = ""
+        self.websocket_url = ""
         self.gateway_url = ""
 
     async def __aenter__(self) -> Self:
@@ -116,6 +117,7 @@ class Ground:
     async def _bring_up(self) -> None:
         port, gateway_port = self._port or free_port(), free_port()
         self.rpc_url = f"http://127.0.0.1:{port}"
+        self.websocket_url = f"ws://127.0.0.1:{port}"
         self.gateway_url = f"http://127.0.0.1:{gateway_port}"
         self.say(f"anvil: a chain at {self.rpc_url}")
         self.anvil = await self._start(
@@ -289,12 +291,17 @@ requests_per_minute = 6000
 [chains.devnet]
 chain_id = {CHAIN_ID}
 endpoints = ["{self._endpoint}"]
+websocket = "{self.ground.websocket_url}"
 coordinator = "{self.deployment.coordinator}"
 devnet = true
 runway = {self._runway}
 wallet.key_file = "operator.key"
 """
-            + ("" if qrng is None else qrng.configuration(self._endpoint)),
+            + (
+                ""
+                if qrng is None
+                else qrng.configuration(self._endpoint, self.ground.websocket_url)
+            ),
             encoding="utf-8",
         )
 

@@ -64,7 +64,7 @@ class Qrng:
             "qrngConsumer": self.consumer,
         }
 
-    def configuration(self, endpoint: str) -> str:
+    def configuration(self, endpoint: str, websocket: str) -> str:
         """
         Return the section that serves it.
         """
@@ -76,6 +76,7 @@ password_file = "mnemonic.password"
 [airnode.chains.devnet]
 chain_id = {self.chain_id}
 endpoints = ["{endpoint}"]
+websocket = "{websocket}"
 rrp = "{self.rrp}"
 devnet = true
 start_block = 0

@@ -7,7 +7,6 @@ A source is one exchange with one vendor: bytes in, no retry, no state.
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import json
 import re
 import ssl
@@ -27,6 +26,7 @@ from oracle.errors import (
     SourceTrustError,
     SourceUnavailableError,
 )
+from oracle.given import is_near
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -201,7 +201,7 @@ def checked_url(source: str, base_url: str) -> httpx.URL:
         url = httpx.URL("")
     if url.scheme not in ("http", "https") or not url.host:
         raise ConfigError(f"{source}: write the base URL as https://host/path.")
-    if url.scheme == "http" and not _is_near(url.host):
+    if url.scheme == "http" and not is_near(url.host):
         raise ConfigError(
             f"{source}: over http:// whoever is on the way reads the key and chooses the bytes:"
             " write https://."
@@ -212,17 +212,6 @@ def checked_url(source: str, base_url: str) -> httpx.URL:
             " credentials have settings of their own."
         )
     return url
-
-
-def _is_near(host: str) -> bool:
-    """
-    Say whether a host can only be in a network of one's own: an address or a name without a dot.
-    """
-    try:
-        return ipaddress.ip_address(host).is_private
-    except ValueError:
-        name = host.lower().rstrip(".")
-        return "." not in name or name.endswith((".internal", ".local", ".localhost", ".test"))
 
 
 def checked_key(source: str, api_key: str) -> str:

@@ -77,6 +77,28 @@ async def test_what_devnet_writes_has_no_error(folder: Path) -> None:
     assert (folder / "pool.key").read_text(encoding="ascii").strip() not in result.stdout
 
 
+async def test_a_websocket_is_tried(folder: Path, ground: Ground) -> None:
+    said = _said(await _run(folder), f"websocket {ground.websocket_url}", "ok")
+    assert said == "announces the heads of chain 31337"
+    dead = f"ws://127.0.0.1:{free_port()}"
+    result = await _run(folder, (ground.websocket_url, f"{dead}/secret-key"))
+    assert result.exit_code == 0
+    said = _said(result, f"websocket {dead}", "warning")
+    assert "cannot be reached" in said
+    assert "the node works without it, and asks for the head every 0.1 seconds" in said
+    assert "secret-key" not in result.stdout
+    result = await _run(folder, (f"{dead}/secret-key", f"{ground.rpc_url}/secret-key"))
+    assert result.exit_code == 1
+    assert "must begin with ws:// or wss://" in _said(result, "websocket", "error")
+    assert "secret-key" not in result.stdout
+
+
+async def test_a_websocket_of_another_chain_is_found(folder: Path, ground: Ground) -> None:
+    result = await _run(folder, ("chain_id = 31337", "chain_id = 1"))
+    said = _said(result, f"websocket {ground.websocket_url}", "warning")
+    assert "serves chain 31337, not 1" in said
+
+
 async def test_every_trouble_is_found_and_none_hides_another(folder: Path) -> None:
     dead = f"http://127.0.0.1:{free_port()}/secret-key"
     (folder / "pool.key").chmod(0o644)

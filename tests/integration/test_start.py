@@ -91,6 +91,14 @@ async def test_one_endpoint_that_nobody_vouches_for_is_refused(prepared: Path) -
         await _start(prepared, ("devnet = true\n", ""))
 
 
+async def test_a_websocket_that_is_none_is_refused(prepared: Path, ground: Ground) -> None:
+    with pytest.raises(
+        ConfigError, match=r"chains\.devnet\.websocket must begin with ws:// or wss://"
+    ):
+        await _start(prepared, (ground.websocket_url, ground.rpc_url))
+    assert not (prepared / "oracle.db").exists()
+
+
 async def test_a_depth_beyond_half_the_window_is_refused(prepared: Path) -> None:
     with pytest.raises(ConfigError, match="above half of the coordinator's window of 256"):
         await _start(prepared, ("devnet = true", "devnet = true\nconfirmations = 129"))

@@ -13,6 +13,7 @@ from oracle.errors import ConfigError
 from oracle.given import (
     checked_address,
     checked_endpoint,
+    checked_websocket,
     read_secret_file,
     secret,
     variable_of,
@@ -109,6 +110,54 @@ def test_good_configuration_is_read(load: Load) -> None:
     assert settings.chains["main"].endpoints[0].get_secret_value() == "http://127.0.0.1:8545"
     assert settings.sources["anu"].kind == "anu-quantum-numbers"
     assert settings.chains["main"].max_fee_gwei == Decimal(200)
+
+
+def test_a_websocket_is_shown_nowhere_and_may_come_from_the_environment(
+    load: Load, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = "wss://node.example/hunter2"
+    chain = load(GOOD.replace("trusted", f'websocket = "{url}"\ntrusted')).chains["main"]
+    assert chain.websocket is not None
+    assert chain.websocket.get_secret_value() == url
+    assert "hunter2" not in repr(chain) + str(chain)
+    monkeypatch.setenv("ORACLE_CHAINS__MAIN__WEBSOCKET", url)
+    chain = load(GOOD).chains["main"]
+    assert chain.websocket is not None
+    assert chain.websocket.get_secret_value() == url
+
+
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [
+        ("http://node.example/hunter2", "must begin with ws:// or wss://"),
+        ("hunter2", "must begin with ws:// or wss://"),
+        ("wss:///hunter2", "must begin with ws:// or wss://"),
+        ("wss://node.example:hunter2/", "must begin with ws:// or wss://"),
+        ("wss://[::1/hunter2", "must begin with ws:// or wss://"),
+        ("ws://node.example/hunter2", "whoever is on the way reads the key"),
+        ("ws://8.8.8.8/hunter2", "whoever is on the way reads the key"),
+        ("wss://node example/hunter2", "white space"),
+        ("wss://node.example/'hunter2", "white space, a quote"),
+    ],
+)
+def test_what_is_no_websocket_is_refused_and_not_repeated(url: str, reason: str) -> None:
+    with pytest.raises(ConfigError, match=reason) as caught:
+        checked_websocket(url, "chains.main.websocket")
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "wss://node.example/v3/key?x=1",
+        "ws://127.0.0.1:8546",
+        "ws://[::1]:8546/",
+        "ws://geth:8546",
+        "ws://user:pass@10.0.0.7:8546",
+    ],
+)
+def test_a_websocket_is_used_as_it_is_written(url: str) -> None:
+    assert checked_websocket(url, "chains.main.websocket") == url
 
 
 @pytest.mark.parametrize("end", ["'", '"', " ", "\n", "<", ">"])

@@ -86,6 +86,23 @@ def test_what_is_written_is_private_and_never_shown(tmp_path: Path) -> None:
         assert text not in result.output
 
 
+def test_a_websocket_is_checked_and_written(tmp_path: Path) -> None:
+    for url, reason in (
+        ("https://node.example/hunter2", "must begin with ws:// or wss://"),
+        ("ws://node.example/hunter2", "write wss://"),
+    ):
+        result = run(tmp_path, "--websocket-url", url)
+        assert reason in str(result.exception)
+        assert "hunter2" not in result.output + str(result.exception)
+        assert list(tmp_path.iterdir()) == []
+    result = run(tmp_path, "--websocket-url", "wss://node.example/hunter2")
+    assert result.exit_code == 0, result.output
+    assert "hunter2" not in result.output
+    chain = Settings.load(tmp_path / "oracle.toml").chains["mainnet"]
+    assert chain.websocket is not None
+    assert chain.websocket.get_secret_value() == "wss://node.example/hunter2"
+
+
 def test_nothing_is_overwritten_and_keys_are_kept(tmp_path: Path) -> None:
     first = json.loads(run(tmp_path, "--json").stdout)
     key = (tmp_path / "keys" / "pool.key").read_text(encoding="ascii")
