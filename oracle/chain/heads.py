@@ -94,9 +94,13 @@ class HeadSubscription:
         """
         Yield the hashes of the heads to come.
         """
+        trace = aiohttp.TraceConfig()
+        trace.on_request_redirect.append(self._refuse_redirect)
         async with AsyncExitStack() as stack:
             try:
-                session = await stack.enter_async_context(aiohttp.ClientSession())
+                session = await stack.enter_async_context(
+                    aiohttp.ClientSession(trace_configs=[trace])
+                )
                 async with asyncio.timeout(_ANSWER_SECONDS):
                     socket = await stack.enter_async_context(
                         session.ws_connect(
@@ -122,6 +126,10 @@ class HeadSubscription:
                 reason = str(error) if told else type(error).__name__
                 raise EndpointError(f"{self.name} cannot be reached: {reason}") from None
             yield self._heads(socket, subscription)
+
+    async def _refuse_redirect(self, *_: object) -> None:
+        # It could lead from wss:// to ws://, the key with it.
+        raise EndpointError(f"{self.name} sends elsewhere, which is not followed")
 
     async def _check_chain(self, socket: aiohttp.ClientWebSocketResponse) -> None:
         answer = await self._ask(socket, "eth_chainId")

@@ -265,7 +265,8 @@ class Devnet:
         return qrng
 
     def _configure(self) -> None:
-        qrng = self.deployment.qrng
+        qrng, websocket = self.deployment.qrng, self.ground.websocket_url
+        qrng_section = "" if qrng is None else qrng.configuration(self._endpoint, websocket)
         for name, secret in (
             ("pool.key", PoolKey.generate()),
             ("operator.key", OPERATOR_KEY),

@@ -19,6 +19,7 @@ from oracle.cli.run import compose
 from oracle.config import Settings
 from oracle.devnet.network import CHAIN_ID
 from oracle.devnet.processes import Process, find_anvil, free_port
+from oracle.errors import EndpointError
 from oracle.request import State
 from tests.line import Line
 
@@ -113,6 +114,7 @@ async def test_a_head_is_looked_at_when_it_is_announced(
     # Whoever waits for the next poll waits longer than this test.
     async with running(new_bench, secret_url(port), poll_seconds=60) as run:
         await run.serve()
+        await asyncio.sleep(1)  # so that it is stopped in a pause
 
 
 async def test_a_node_without_its_websocket_polls_and_takes_it_up_again(
@@ -220,7 +222,8 @@ async def speaking(other: Other) -> AsyncIterator[tuple[str, list[bool]]]:
     async def handle(asked: web.Request) -> web.StreamResponse:
         connections.append(True)
         if isinstance(other.chain, int):
-            return web.Response(status=other.chain, text="hunter2")
+            headers = {"Location": str(asked.url)}
+            return web.Response(status=other.chain, text="hunter2", headers=headers)
         socket = web.WebSocketResponse()
         await socket.prepare(asked)
         async for message in socket:
@@ -254,6 +257,7 @@ async def speaking(other: Other) -> AsyncIterator[tuple[str, list[bool]]]:
     ("other", "reason"),
     [
         (Other(chain=401), "accepts no WebSocket: status 401"),
+        (Other(chain=307), "sends elsewhere"),
         (Other(chain={"result": "0x1"}), f"serves chain 1, not {CHAIN_ID}"),
         (Other(chain={"result": ["hunter2"]}), "malformed"),
         (Other(chain=ERROR), "refuses eth_chainId"),
@@ -290,6 +294,21 @@ async def test_who_speaks_otherwise_announces_nothing_and_is_warned_of_once(
     assert (lost["event"], lost["log_level"]) == ("heads_lost", "warning")
     assert reason in lost["error"]
     assert "hunter2" not in str(events) + repr(subscription) + subscription.name
+
+
+async def test_who_speaks_no_http_is_not_quoted() -> None:
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 101 hunter2\r\nhunter2\r\n\r\n")
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(handle, "127.0.0.1", 0)
+    async with server:
+        url = secret_url(server.sockets[0].getsockname()[1])
+        with pytest.raises(EndpointError, match="cannot be reached") as caught:
+            await HeadSubscription(url, CHAIN_ID).probe()
+    assert "hunter2" not in str(caught.value)
 
 
 async def test_a_head_before_the_word_that_it_will_come_is_no_trouble() -> None:

@@ -52,17 +52,31 @@ async def test_what_is_announced_during_a_look_is_looked_at_unless_it_was_found(
     assert not await pausing(start(pace, B))
 
 
+async def test_an_idle_chain_goes_on_listening() -> None:
+    pace = Pace(NEVER, asyncio.Event())
+    pace.announce(A)
+    pace._calm = 0.001
+    await pace.wait(A)
+    pace._calm = NEVER
+    idle = start(pace, A)
+    assert await pausing(idle)
+    pace.announce(B)
+    assert not await pausing(idle)
+
+
 async def test_who_announces_what_is_not_there_is_heard_again_with_the_next_head() -> None:
     pace = Pace(NEVER, asyncio.Event())
     first = start(pace, A)
     assert await pausing(first)
     pace.announce(B)
     assert not await pausing(first)
-    for _ in range(3):
-        deaf = start(pace, A)
-        pace.announce(C)
-        assert await pausing(deaf)
-        await end(deaf)
+    pace._poll = 0.001
+    await pace.wait(A)
+    pace._poll = NEVER
+    pace.announce(C)
+    deaf = start(pace, A)
+    assert await pausing(deaf)
+    await end(deaf)
     again = start(pace, B)
     pace.announce(C)
     assert not await pausing(again)
