@@ -21,7 +21,7 @@ from oracle.lane import Lane
 from oracle.protocols.airnode_calls import encode_words
 from oracle.request import Outcome, State, Tracked
 from oracle.service import MAX_REVERTS, ChainService
-from oracle.store import airnode
+from oracle.store import airnode, costs
 from oracle.store.airnode import WithdrawalState, airnode_purpose
 from oracle.store.book import history
 from oracle.store.engine import now
@@ -273,6 +273,8 @@ class AirnodeService(ChainService[AirnodeRequest]):
         """
         Keep what was answered, now that it is public, and see whether it was this store's number.
         """
+        for transaction_hash in {outcome.transaction_hash for _, outcome in outcomes}:
+            await costs.share(tx, self.book, transaction_hash, lambda _: 1)
         told = {
             tracked.request.key: outcome.data
             for tracked, outcome in outcomes

@@ -56,7 +56,9 @@ class Log:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Receipt:
     """
-    What became of a transaction: `ok` is false when it reverted; the price is in wei per gas.
+    What became of a transaction: `ok` is false when it reverted; the price is in wei per gas,
+    `l1_fee` what a rollup of the OP stack took beside gas for the data, in wei; nothing where the
+    receipt names none.
     """
 
     transaction_hash: bytes
@@ -66,6 +68,7 @@ class Receipt:
     gas_used: int
     gas_price: int
     logs: tuple[Log, ...]
+    l1_fee: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -179,6 +179,9 @@ class Tracked(Generic[R_co]):
     reason: str | None
     transaction_id: int | None
     outcome: Outcome | None
+    #: Its share of the fulfillment's cost, in wei; nothing before that is mined, and where
+    #: somebody else paid.
+    cost: int | None = None
 
     def log_context(self) -> dict[str, object]:
         """

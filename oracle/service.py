@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
 from oracle import log
 from oracle.protocols.coordinator import REQUESTED, WINDOW_MARGIN, batch_start
 from oracle.request import Outcome, RandomnessRequest, Request, State
-from oracle.store import batches, requests
+from oracle.store import batches, costs, requests
 from oracle.store.transactions import Purpose, SlotState
 
 if TYPE_CHECKING:
@@ -291,6 +291,7 @@ class Service(ChainService[RandomnessRequest]):
             elif tracked.state in (State.SIGNED, State.SENT):
                 mined.append((tracked, outcome))
         await requests.fulfilled_all(tx, mined)
+        await costs.share(tx, self.book, receipt.transaction_hash, self.protocol.item_gas)
         reason = "passed_over" if receipt.ok else requests.reverted_reason(len(served))
         await self._release(tx, passed_over, reason)
         return len(outcomes)
@@ -299,6 +300,17 @@ class Service(ChainService[RandomnessRequest]):
         self, tx: AsyncConnection, slot: Slot, reason: str
     ) -> None:
         await self._release(tx, await requests.of_transaction(tx, slot.id), reason)
+
+    async def settles(
+        self,
+        tx: AsyncConnection,
+        outcomes: Sequence[tuple[Tracked[RandomnessRequest], Outcome]],
+    ) -> None:
+        """
+        Share the costs of receipts that were read before their events.
+        """
+        for transaction_hash in {outcome.transaction_hash for _, outcome in outcomes}:
+            await costs.share(tx, self.book, transaction_hash, self.protocol.item_gas)
 
     async def closes(  # noqa: D102 - ChainService
         self, tx: AsyncConnection, done: Sequence[RequestKey], settled: int

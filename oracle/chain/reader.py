@@ -222,9 +222,10 @@ class Web3Reader:
                 block_number=_quantity(raw["blockNumber"]),
                 block_hash=_data(raw["blockHash"]),
                 ok=_quantity(raw["status"]) == 1,
-                gas_used=_quantity(raw["gasUsed"]),
-                gas_price=_quantity(raw["effectiveGasPrice"]),
+                gas_used=_bounded(raw["gasUsed"], 63),
+                gas_price=_bounded(raw["effectiveGasPrice"], 128),
                 logs=tuple(_log(item) for item in raw["logs"]),
+                l1_fee=None if raw.get("l1Fee") is None else _bounded(raw["l1Fee"], 128),
             )
 
     async def nonce(self, address: str, block: int | None = None) -> int:  # noqa: D102 - ChainReader
@@ -333,6 +334,13 @@ def _quantity(value: str) -> int:
     if value[:2] != "0x":
         raise ValueError("no quantity")
     return int(value, 16)
+
+
+def _bounded(value: str, bits: int) -> int:
+    # What no chain can mean would break sums in the store.
+    if (number := _quantity(value)) >> bits:
+        raise ValueError("out of range")
+    return number
 
 
 def _data(value: str) -> bytes:

@@ -20,6 +20,7 @@ from oracle.cli.acts import (
     opened,
     wei_of,
 )
+from oracle.cli.coordinator_earnings import earnings
 from oracle.cli.coordinator_session import (
     Session,
     Target,
@@ -48,6 +49,9 @@ def coordinator() -> None:
 
     Every act says what it will do and asks, unless --yes is given.
     """
+
+
+coordinator.add_command(earnings)
 
 
 @coordinator.command(epilog="Example: oracle coordinator show --config oracle.toml")

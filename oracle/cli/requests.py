@@ -255,6 +255,8 @@ def _document(tracked: TrackedRequest, why: Reason) -> dict[str, Any]:
         "numWords": made.num_words,
         "confirmations": made.confirmations,
         "feeWei": made.fee,
+        "costWei": tracked.cost,
+        "gainWei": None if tracked.cost is None else made.fee - tracked.cost,
         "requestBlock": made.block_number,
         "requestTransaction": "0x" + made.transaction_hash.hex(),
         "fulfillmentBlock": outcome.block_number if outcome else None,

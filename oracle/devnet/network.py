@@ -298,11 +298,7 @@ devnet = true
 runway = {self._runway}
 wallet.key_file = "operator.key"
 """
-            + (
-                ""
-                if qrng is None
-                else qrng.configuration(self._endpoint, self.ground.websocket_url)
-            ),
+            + qrng_section,
             encoding="utf-8",
         )
 

@@ -236,11 +236,22 @@ class CoordinatorProtocol:
         """
         return (
             GAS_PER_TRANSACTION
-            + (GAS_PER_ITEM + GAS_PER_FAILURE) * len(requests)
-            + GAS_PER_WORD * sum(request.num_words for request in requests)
             + GAS_PER_PROOF_ELEMENT * proof
             + GAS_PER_GAP * gaps
-            + sum(request.callback_gas_limit * 64 // 63 + 1 for request in requests)
+            + sum(map(CoordinatorProtocol.item_gas, requests))
+        )
+
+    @staticmethod
+    def item_gas(request: RandomnessRequest) -> int:
+        """
+        Return what a request adds to the gas limit of its run: by this the run's cost is shared.
+        """
+        return (
+            GAS_PER_ITEM
+            + GAS_PER_FAILURE
+            + GAS_PER_WORD * request.num_words
+            + request.callback_gas_limit * 64 // 63
+            + 1
         )
 
     @staticmethod

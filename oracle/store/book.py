@@ -26,6 +26,7 @@ NO_OUTCOME: dict[str, object] = {
     "outcome_block": None,
     "outcome_block_hash": None,
     "callback_succeeded": None,
+    "cost": None,
 }
 
 
@@ -41,7 +42,7 @@ class Book(Generic[R]):
 
     def __init__(self, table: Table, *order: ColumnElement[Any]) -> None:
         self.table = table
-        self._order = order
+        self.order = order
 
     def _read(self, row: Row[Any]) -> R:
         """
@@ -226,7 +227,7 @@ class Book(Generic[R]):
         """
         rows = await connection.execute(select(self.table).where(self._is(key)))
         row = rows.one_or_none()
-        return None if row is None else self._tracked(row)
+        return None if row is None else self.from_row(row)
 
     async def find(
         self, connection: AsyncConnection, chain_id: int, contract: str, ids: Iterable[bytes]
@@ -239,7 +240,7 @@ class Book(Generic[R]):
                 self._of(chain_id, contract), self.table.c.request_id.in_(list(ids))
             )
         )
-        return {row.request_id: self._tracked(row) for row in rows}
+        return {row.request_id: self.from_row(row) for row in rows}
 
     async def in_states(
         self,
@@ -256,10 +257,10 @@ class Book(Generic[R]):
         rows = await connection.execute(
             select(self.table)
             .where(self._of(chain_id, contract), self.table.c.state.in_(list(states)), *where)
-            .order_by(*self._order)
+            .order_by(*self.order)
             .limit(limit)
         )
-        return [self._tracked(row) for row in rows]
+        return [self.from_row(row) for row in rows]
 
     async def of_transaction(
         self, connection: AsyncConnection, transaction_id: int
@@ -270,9 +271,9 @@ class Book(Generic[R]):
         rows = await connection.execute(
             select(self.table)
             .where(self.table.c.transaction_id == transaction_id)
-            .order_by(*self._order)
+            .order_by(*self.order)
         )
-        return [self._tracked(row) for row in rows]
+        return [self.from_row(row) for row in rows]
 
     async def newest(
         self, connection: AsyncConnection, *, state: State | None = None, limit: int = 50
@@ -280,11 +281,11 @@ class Book(Generic[R]):
         """
         Return the newest requests first.
         """
-        latest = [column.desc() for column in (self.table.c.created_at, *self._order)]
+        latest = [column.desc() for column in (self.table.c.created_at, *self.order)]
         query = select(self.table).order_by(*latest)
         if state is not None:
             query = query.where(self.table.c.state == state)
-        return [self._tracked(row) for row in await connection.execute(query.limit(limit))]
+        return [self.from_row(row) for row in await connection.execute(query.limit(limit))]
 
     async def page(
         self, connection: AsyncConnection, chain_id: int, contract: str, after: bytes, limit: int
@@ -299,7 +300,7 @@ class Book(Generic[R]):
             .order_by(self.table.c.request_id)
             .limit(limit)
         )
-        return [self._tracked(row) for row in rows]
+        return [self.from_row(row) for row in rows]
 
     async def by_prefix(self, connection: AsyncConnection, prefix: bytes) -> list[Tracked[R]]:
         """
@@ -309,7 +310,7 @@ class Book(Generic[R]):
         rows = await connection.execute(
             select(self.table).where(self.table.c.request_id.between(prefix, upper)).limit(2)
         )
-        return [self._tracked(row) for row in rows]
+        return [self.from_row(row) for row in rows]
 
     async def count_by_state(self, connection: AsyncConnection) -> dict[State, int]:
         """
@@ -328,7 +329,10 @@ class Book(Generic[R]):
             self._of(key.chain_id, key.contract), self.table.c.request_id == key.request_id
         )
 
-    def _tracked(self, row: Row[Any]) -> Tracked[R]:
+    def from_row(self, row: Row[Any]) -> Tracked[R]:
+        """
+        Return the request of a row, with its progress.
+        """
         outcome = None
         if row.outcome_hash is not None:
             outcome = Outcome(
@@ -344,6 +348,7 @@ class Book(Generic[R]):
             reason=row.reason,
             transaction_id=row.transaction_id,
             outcome=outcome,
+            cost=row.cost,
         )
 
 

@@ -319,10 +319,20 @@ async def advance_slot(
             "mined_block_hash": receipt.block_hash,
             "gas_used": receipt.gas_used,
             "gas_price": receipt.gas_price,
+            "l1_fee": receipt.l1_fee,
+            "reverted": not receipt.ok,
         }
     elif after in (SlotState.SIGNED, SlotState.SENT):
         values |= dict.fromkeys(
-            ("mined_hash", "mined_block", "mined_block_hash", "gas_used", "gas_price")
+            (
+                "mined_hash",
+                "mined_block",
+                "mined_block_hash",
+                "gas_used",
+                "gas_price",
+                "l1_fee",
+                "reverted",
+            )
         )
     moved = await tx.execute(
         update(transactions)

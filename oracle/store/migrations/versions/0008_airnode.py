@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0008"
-down_revision = "0005"
+down_revision = "0006"
 branch_labels = None
 depends_on = None
 
@@ -70,6 +70,7 @@ def upgrade() -> None:
         sa.Column("outcome_block", sa.BigInteger(), nullable=True),
         sa.Column("outcome_block_hash", sa.LargeBinary(length=32), nullable=True),
         sa.Column("callback_succeeded", sa.Boolean(), nullable=True),
+        sa.Column("cost", sa.LargeBinary(length=32), nullable=True),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.Column("updated_at", sa.BigInteger(), nullable=False),
         sa.CheckConstraint(
@@ -80,6 +81,9 @@ def upgrade() -> None:
         ),
         sa.CheckConstraint(
             "(endpoint_id IS NULL) <> (template_id IS NULL)", name=op.f("ck_airnode_requests_kind")
+        ),
+        sa.CheckConstraint(
+            "cost IS NULL OR outcome_hash IS NOT NULL", name=op.f("ck_airnode_requests_cost")
         ),
         sa.ForeignKeyConstraint(
             ["transaction_id"],

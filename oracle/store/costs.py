@@ -1,0 +1,182 @@
+"""
+What serving costs: each request's share of its fulfillment, and the balance of a coordinator.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
+
+from sqlalchemy import bindparam, select, update
+
+from oracle.request import Request, State
+from oracle.store.schema import attempts, requests, transactions
+from oracle.store.transactions import Purpose, SlotState
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
+    from oracle.store.book import Book
+
+R = TypeVar("R", bound=Request)
+
+_FULFILLED = (State.MINED, State.DONE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Earnings:
+    """
+    What a coordinator's requests brought and what its transactions cost, in wei.
+
+    Every transaction that is in the chain counts once: `fulfillments` served a request at least,
+    `reverted` ones did nothing, `passed_over` ones found their requests served by others,
+    `fillers` used up a nonce.
+    """
+
+    fulfilled: int  #: requests
+    by_others: int  #: those of them that somebody else paid for
+    fees: int
+    fulfillments: int
+    commits: int
+    reverted: int
+    passed_over: int
+    fillers: int
+
+    @property
+    def costs(self) -> int:
+        """
+        All that was paid.
+        """
+        return self.fulfillments + self.commits + self.reverted + self.passed_over + self.fillers
+
+    @property
+    def net(self) -> int:
+        """
+        What is left of the fees.
+        """
+        return self.fees - self.costs
+
+
+def split(total: int, weights: Sequence[int]) -> list[int]:
+    """
+    Split an amount by weights, none of which is 0 or less.
+
+    Guarantees: the shares add up to the amount, and each is less than one unit away from exact.
+    """
+    whole, before, shares = sum(weights), 0, []
+    for weight in weights:
+        after = before + weight
+        shares.append(total * after // whole - total * before // whole)
+        before = after
+    return shares
+
+
+async def share(
+    tx: AsyncConnection, book: Book[R], transaction_hash: bytes, weigh: Callable[[R], int]
+) -> None:
+    """
+    Write on every request that a transaction fulfilled what it has cost, by its weight.
+
+    Guarantees: the costs add up to what the transaction took, whichever of receipt and event was
+    read first, and as often as this is called. Does nothing for transactions of others, and
+    nothing before the receipt is known.
+    """
+    slot = (
+        await tx.execute(
+            select(transactions)
+            .join(attempts, attempts.c.transaction_id == transactions.c.id)
+            .where(
+                attempts.c.transaction_hash == transaction_hash,
+                transactions.c.mined_hash == transaction_hash,
+            )
+        )
+    ).one_or_none()
+    if slot is None:
+        return
+    columns = book.table.c
+    rows = await tx.execute(
+        select(book.table)
+        .where(
+            columns.chain_id == slot.chain_id,
+            columns.contract == slot.contract,
+            columns.state.in_(_FULFILLED),
+            columns.outcome_block == slot.mined_block,
+            columns.outcome_hash == slot.mined_hash,
+            columns.outcome_block_hash == slot.mined_block_hash,
+        )
+        .order_by(*book.order)
+    )
+    served = [book.from_row(row).request for row in rows]
+    if not served:
+        return
+    total = _cost(slot.gas_used, slot.gas_price, slot.l1_fee)
+    await tx.execute(
+        update(book.table)
+        .where(
+            columns.chain_id == slot.chain_id,
+            columns.contract == slot.contract,
+            columns.request_id == bindparam("id"),
+        )
+        .values(cost=bindparam("share")),
+        [
+            {"id": request.key.request_id, "share": amount}
+            for request, amount in zip(
+                served, split(total, [weigh(request) for request in served]), strict=True
+            )
+        ],
+    )
+
+
+async def earnings(connection: AsyncConnection, chain_id: int, contract: str) -> Earnings:
+    """
+    Add up everything that is known of a coordinator. It reads all of its rows.
+    """
+    paid = {
+        row.mined_hash: row
+        for row in await connection.execute(
+            select(
+                transactions.c.mined_hash,
+                transactions.c.purpose,
+                transactions.c.gas_used,
+                transactions.c.gas_price,
+                transactions.c.l1_fee,
+                transactions.c.reverted,
+            ).where(
+                transactions.c.chain_id == chain_id,
+                transactions.c.contract == contract,
+                transactions.c.state.in_([SlotState.MINED, SlotState.FINAL]),
+            )
+        )
+    }
+    served: set[bytes] = set()
+    fulfilled = by_others = fees = 0
+    for made in await connection.execute(
+        select(requests.c.outcome_hash, requests.c.fee).where(
+            requests.c.chain_id == chain_id,
+            requests.c.contract == contract,
+            requests.c.state.in_(_FULFILLED),
+        )
+    ):
+        fulfilled += 1
+        fees += made.fee
+        by_others += made.outcome_hash not in paid
+        served.add(made.outcome_hash)
+    kinds = {
+        Purpose.FULFILL: "passed_over",
+        Purpose.COMMIT: "commits",
+        Purpose.FILLER: "fillers",
+    }
+    sums = dict.fromkeys(("fulfillments", "reverted", *kinds.values()), 0)
+    for transaction_hash, row in paid.items():
+        # A filler that came too late leaves the slot to the fulfillment that it was to replace.
+        kind = "fulfillments" if transaction_hash in served else kinds[Purpose(row.purpose)]
+        sums["reverted" if row.reverted else kind] += _cost(
+            row.gas_used, row.gas_price, row.l1_fee
+        )
+    return Earnings(fulfilled=fulfilled, by_others=by_others, fees=fees, **sums)
+
+
+def _cost(gas_used: int, gas_price: int, l1_fee: int | None) -> int:
+    return gas_used * gas_price + (l1_fee or 0)
