@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 import os
 import tomllib
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Self
 
@@ -68,6 +69,8 @@ class ChainSettings(EndpointSettings):
 
     coordinator: Address  #: the QuantumCoordinator that is served
     wallet: WalletSettings  #: the coordinator's operator
+    #: gwei that a request may cost above its fee before it waits for cheaper gas; default: any
+    max_loss_gwei: Annotated[Decimal, Field(ge=0)] | None = None
     runway: Annotated[int, Field(ge=0)] = 4096  #: seeds committed ahead of requests; 0: no more
 
 

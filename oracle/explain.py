@@ -25,6 +25,8 @@ _REFUND = "its requester gets the whole fee back with `cancel` once the window h
 _WAITS = {
     "fee_cap_reached": "the base fee is above max_fee_gwei: it goes on when the fee falls or the "
     "cap is raised",
+    "loss_limit": "it would cost more above its fee than max_loss_gwei allows: it goes on when "
+    "gas is cheaper, and at the latest while a quarter of its window is left",
     "waiting_second_endpoint": "no second endpoint shows it yet at this depth, and one alone "
     "could have invented it",
     "wallet_busy": "the wallet has as many transactions under way as it may: it is signed when "

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 # Reverted transactions of its own after which a request is given up.
 MAX_REVERTS = 3
+# Blocks that are enough to mine a fulfillment, replaced more than once.
+DUE_BLOCKS = 32
 
 R = TypeVar("R", bound=Request)
 
@@ -179,6 +181,9 @@ class Service(ChainService[RandomnessRequest]):
     window: int
     #: How many seeds are to be committed ahead of the next request.
     runway: int
+    #: How much more than its fee a request may cost, in wei, before it waits for cheaper gas;
+    #: nothing where it never waits for that.
+    max_loss: int | None
 
     request_type = RandomnessRequest
     whole_history = True
@@ -224,8 +229,22 @@ class Service(ChainService[RandomnessRequest]):
         Return whether a request is to be left alone: no seed is revealed for the first time in the
         last blocks of a window, and nothing is sent after it.
         """
-        left = request.block_number + self.window - (head.number + 1)
-        return left < (0 if exposed else WINDOW_MARGIN)
+        return self._left(request, head) < (0 if exposed else WINDOW_MARGIN)
+
+    def is_due(self, request: RandomnessRequest, head: Block) -> bool:
+        """
+        Return whether a request is served whatever it costs: before a first reveal becomes too
+        late, a quarter of the window is left to it, and 32 blocks at least. To wait until it
+        expires would be to withhold it.
+        """
+        spare = self._left(request, head) - WINDOW_MARGIN
+        return spare < max(self.window // 4, DUE_BLOCKS)
+
+    def _left(self, request: RandomnessRequest, head: Block) -> int:
+        """
+        Return how many blocks of a request's window come after the next one.
+        """
+        return request.block_number + self.window - (head.number + 1)
 
     async def fits(self, slot: Slot, attempts: Sequence[Attempt], head: Block) -> bool:
         """

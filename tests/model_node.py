@@ -204,6 +204,7 @@ class Node:
                 window=WINDOW,
                 start_block=0,
                 runway=RUNWAY,
+                max_loss=None,
                 devnet=False,
             )
         return track.service

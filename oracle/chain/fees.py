@@ -22,6 +22,25 @@ class Fees:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Price:
+    """
+    What a transaction costs now, in wei: per gas, and what a rollup of the OP stack takes besides,
+    per million gas and per thousand bytes.
+    """
+
+    gas: int
+    rollup_million_gas: int = 0
+    rollup_thousand_bytes: int = 0
+
+    def of(self, gas: int, size: int) -> int:
+        """
+        Return the cost of a transaction that uses so much gas and has so many bytes.
+        """
+        rollup = gas * self.rollup_million_gas // 10**6 + size * self.rollup_thousand_bytes // 1000
+        return gas * self.gas + rollup
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FeePolicy:
     """
     What the operator pays: `priority_fee` on top of the base fee, and up to `max_priority_fee` for

@@ -6,11 +6,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from oracle.chain.fees import Price
 from oracle.errors import ConfigError, EndpointError, RevertedError
 from oracle.evm import keccak
 
 if TYPE_CHECKING:
-    from oracle.chain.reader import Web3Reader
+    from oracle.chain.reader import ChainReader, Web3Reader
 
 # Creation code that returns `block.number` and `blockhash(block.number - 1)`:
 # NUMBER PUSH1 0 MSTORE · PUSH1 1 NUMBER SUB BLOCKHASH PUSH1 32 MSTORE · PUSH1 64 PUSH1 0 RETURN
@@ -60,7 +61,26 @@ async def rollup_fee(reader: Web3Reader, size: int, gas: int) -> int:
     return sum(int.from_bytes(answer, "big") for answer in answers)
 
 
-async def is_op_stack(reader: Web3Reader) -> bool:
+async def price_at(reader: ChainReader, gas_price: int) -> Price:
+    """
+    Return what transactions cost at a price per gas, in wei, with what the chain takes besides:
+    its rates are close to even over all sizes.
+    """
+    if not await is_op_stack(reader):
+        return Price(gas=gas_price)
+    by_bytes, by_gas = [
+        int.from_bytes(
+            await reader.call(
+                _GAS_PRICE_ORACLE, keccak(function.encode())[:4] + argument.to_bytes(32, "big")
+            ),
+            "big",
+        )
+        for function, argument in zip(_ROLLUP_FEES, (1000, 10**6), strict=True)
+    ]
+    return Price(gas=gas_price, rollup_million_gas=by_gas, rollup_thousand_bytes=by_bytes)
+
+
+async def is_op_stack(reader: ChainReader) -> bool:
     """
     Say whether the chain is a rollup of the OP stack, which charges for data beside gas.
 

@@ -21,6 +21,7 @@ from oracle.given import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from contextlib import AsyncExitStack
+    from decimal import Decimal
 
     from oracle.chain.heads import HeadSubscription
     from oracle.chain.reader import Web3Reader
@@ -136,8 +137,13 @@ class ConfiguredChain:
             window=window,
             start_block=start_block,
             runway=settings.runway,
+            max_loss=_wei(settings.max_loss_gwei),
             devnet=settings.devnet,
         )
+
+
+def _wei(gwei: Decimal | None) -> int | None:
+    return None if gwei is None else int(gwei * _GWEI)
 
 
 def configured_chains(

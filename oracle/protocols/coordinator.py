@@ -40,6 +40,10 @@ GAS_PER_FAILURE = 24_000
 GAS_PER_WORD = 135
 GAS_PER_PROOF_ELEMENT = 700
 GAS_PER_GAP = 800
+# Levels of a batch's tree: the elements in the proof of one request.
+_DEPTH = 8
+# A fulfillment's selector, the frame of its two arrays, signature, nonce and fees.
+_BYTES_AROUND = 132 + 110
 _GAS_PER_COMMIT = 60_000
 _GAS_PER_ROOT = 26_000
 
@@ -255,6 +259,22 @@ class CoordinatorProtocol:
         )
 
     @staticmethod
+    def expected_gas(requests: Sequence[RandomnessRequest], *, gaps: int) -> int:
+        """
+        Return the gas that a run is reckoned to use: every callback all that it was promised, and
+        none of them failing.
+        """
+        limit = CoordinatorProtocol.fulfill_gas(requests, gaps=gaps, proof=_DEPTH)
+        return limit - GAS_PER_FAILURE * len(requests)
+
+    @staticmethod
+    def expected_size(requests: Sequence[RandomnessRequest], *, gaps: int) -> int:
+        """
+        Return the bytes of a run's transaction.
+        """
+        return _BYTES_AROUND + 128 * len(requests) + 32 * (gaps + _DEPTH)
+
+    @staticmethod
     def largest_gas(callback_gas_limit_max: int) -> int:
         """
         Return the gas limit of the largest single request that the contract accepts.
@@ -271,7 +291,7 @@ class CoordinatorProtocol:
             + GAS_PER_ITEM
             + GAS_PER_FAILURE
             + GAS_PER_WORD * num_words
-            + GAS_PER_PROOF_ELEMENT * 2 * 8
+            + GAS_PER_PROOF_ELEMENT * 2 * _DEPTH
             + callback_gas_limit * 64 // 63
             + 1
         )

@@ -8,10 +8,12 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from oracle import log
+from oracle.chain.probe import price_at
 from oracle.entropy import merkle
 from oracle.errors import InconsistentChainError, InvariantError
 from oracle.evm import TRANSACTION_GAS_CAP
 from oracle.faults import fault_point
+from oracle.pricing import within_limit
 from oracle.protocols.coordinator import (
     BATCH,
     CoordinatorProtocol,
@@ -69,16 +71,18 @@ async def sign(service: Service, head: Block) -> int:
         )
         await _say_why(service, drawn, "fee_cap_reached")
         return moved
-    shown = await shown_by_another(service, [tracked.request for tracked in drawn])
-    seen = set(shown)
-    kept_back = [tracked for tracked in drawn if tracked.request not in seen]
-    await _say_why(service, kept_back, "waiting_second_endpoint")
-    async with service.database.read() as connection:
-        reverted = await requests.smallest_reverts(connection, [request.key for request in shown])
-    runs = plan_runs(shown, min(TRANSACTION_GAS_CAP, head.gas_limit // 2), reverted)
+    runs = await _plan(service, drawn, head)
+    wanted = [request for run in runs for request in run]
+    shown = set(await shown_by_another(service, wanted))
+    kept_back = [one for one in drawn if one.request in set(wanted) - shown]
+    if kept_back:
+        await _say_why(service, kept_back, "waiting_second_endpoint")
+        # They leave their part of the costs to the others.
+        runs = await _plan(service, [one for one in drawn if one.request in shown], head)
+    planned = {request for run in runs for request in run}
     runs = runs[: MAX_IN_FLIGHT - len(in_flight)]
     signed = {request for run in runs for request in run}
-    beyond = [tracked for tracked in drawn if tracked.request in seen - signed]
+    beyond = [tracked for tracked in drawn if tracked.request in planned - signed]
     await _say_why(service, beyond, "wallet_busy")
     if signed != await shown_by(service, service.reader, signed):
         raise InconsistentChainError("a request's block was replaced: it is read again")
@@ -99,6 +103,47 @@ async def _say_why(service: Service, waiting: Sequence[TrackedRequest], reason: 
         async with service.database.write() as tx:
             for tracked in news:
                 await requests.note(tx, tracked, reason)
+
+
+async def _plan(
+    service: Service, drawn: Sequence[TrackedRequest], head: Block
+) -> list[list[RandomnessRequest]]:
+    """
+    Return the runs in which requests are to be served now, without those that would cost too much
+    more than their fee.
+
+    Guarantees: a request waits for cheaper gas only while its seed is unknown to everybody and
+    time enough is left to it.
+    """
+    keys = [tracked.request.key for tracked in drawn]
+    async with service.database.read() as connection:
+        reverted = await requests.smallest_reverts(connection, keys)
+        exposed = await service.pool.exposed(
+            connection,
+            service.chain_id,
+            service.contract,
+            [tracked.request.seed_index for tracked in drawn],
+        )
+    gas_cap = min(TRANSACTION_GAS_CAP, head.gas_limit // 2)
+    runs = plan_runs([tracked.request for tracked in drawn], gas_cap, reverted)
+    if service.max_loss is None or not runs:
+        return runs
+    gas_price = head.base_fee + service.lane.fees.priority_fee
+    runs, losing = within_limit(
+        runs,
+        price=await price_at(service.reader, gas_price),
+        max_loss=service.max_loss,
+        always={
+            tracked.request.key
+            for tracked in drawn
+            if tracked.request.seed_index in exposed or service.is_due(tracked.request, head)
+        },
+        plan=lambda run: plan_runs(run, gas_cap, reverted),
+    )
+    if losing:
+        log.get().info("waiting_for_gas", requests=len(losing), gas_price=gas_price)
+        await _say_why(service, [one for one in drawn if one.request in losing], "loss_limit")
+    return runs
 
 
 async def _let_go(service: Service, head: Block) -> int:

@@ -83,6 +83,7 @@ CASES = {
     "waiting_to_sign again": (known(State.DRAWN, "seed_exposed_before"), "next pass"),
     "waiting_second_endpoint": (known(State.DRAWN, "waiting_second_endpoint"), "no second"),
     "fee_cap_reached": (known(State.DRAWN, "fee_cap_reached"), "max_fee_gwei"),
+    "loss_limit": (known(State.DRAWN, "loss_limit"), "max_loss_gwei"),
     "wallet_busy": (known(State.DRAWN, "wallet_busy"), "under way"),
     "waiting_to_send": (known(State.SIGNED), "next pass"),
     "being_sent": (sent(attempt()), "being handed"),
