@@ -62,6 +62,26 @@ class WalletSettings(Section):
         return self
 
 
+class FeeSettings(Section):
+    """
+    A band in which the node sets the coordinator's gas margin, so that fees follow what serving
+    costs. Without this section the fee stays as it is.
+    """
+
+    #: the least that is charged for gas, in 1/10,000 of the base fee's price
+    gas_margin_bps_min: Annotated[int, Field(ge=1, le=65_535)]
+    #: the most, within the bound of the coordinator
+    gas_margin_bps_max: Annotated[int, Field(ge=1, le=65_535)]
+    gain_percent: Annotated[int, Field(ge=0, le=1000)] = 10  #: what fees shall bring above costs
+    pause_blocks: Annotated[int, Field(ge=1)] = 300  #: blocks between two changes at least
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.gas_margin_bps_min > self.gas_margin_bps_max:
+            raise ValueError("gas_margin_bps_min is above gas_margin_bps_max")
+        return self
+
+
 class ChainSettings(EndpointSettings):
     """
     One coordinator on one chain.
@@ -71,6 +91,7 @@ class ChainSettings(EndpointSettings):
     wallet: WalletSettings  #: the coordinator's operator
     #: gwei that a request may cost above its fee before it waits for cheaper gas; default: any
     max_loss_gwei: Annotated[Decimal, Field(ge=0)] | None = None
+    fee: FeeSettings | None = None  #: a band for the coordinator's gas margin
     runway: Annotated[int, Field(ge=0)] = 4096  #: seeds committed ahead of requests; 0: no more
 
 
@@ -275,6 +296,8 @@ def _fields_at(model: type[BaseModel], place: Sequence[str], kind: str) -> list[
             model = AirnodeChainSettings
         case ["chains", _, "wallet"]:
             model = WalletSettings
+        case ["chains", _, "fee"]:
+            model = FeeSettings
         case ["sources", _]:
             model = KINDS[kind]
         case ["sources", _, "quota"]:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from oracle.chain.sender import Broadcaster
     from oracle.evm import Block, Log, Receipt
     from oracle.lane import Lane
+    from oracle.pricing import FeeBand
     from oracle.protocols.coordinator import CoordinatorProtocol
     from oracle.request import RequestKey, Tracked, TrackedRequest
     from oracle.store.book import Book
@@ -184,6 +185,8 @@ class Service(ChainService[RandomnessRequest]):
     #: How much more than its fee a request may cost, in wei, before it waits for cheaper gas;
     #: nothing where it never waits for that.
     max_loss: int | None
+    #: Where the coordinator's gas margin is kept; nothing where it stays as it is.
+    fee_band: FeeBand | None
 
     request_type = RandomnessRequest
     whole_history = True

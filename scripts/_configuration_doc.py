@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from oracle.airnode_settings import AirnodeChainSettings, AirnodeSettings
 from oracle.config import (
     ChainSettings,
+    FeeSettings,
     GatewaySettings,
     PoolSettings,
     Settings,
@@ -50,7 +51,7 @@ _TOP = {
     "sources": "sourcesname",
 }
 _AIRNODE = {"chains": "airnodechainsname"}
-_WALLET = {"wallet": "chainsnamewallet"}
+_CHAIN = {"wallet": "chainsnamewallet", "fee": "chainsnamefee"}
 _SOURCE = {"quota": "quota", "errors": "errors"}
 
 
@@ -73,8 +74,9 @@ def _parts() -> Iterator[str]:
     yield "## The first lines"
     yield _settings(describe(Settings), _TOP)
     yield from _section("## `[pool]`", PoolSettings)
-    yield from _section("## `[chains.NAME]`", ChainSettings, _WALLET)
+    yield from _section("## `[chains.NAME]`", ChainSettings, _CHAIN)
     yield from _section("### `[chains.NAME.wallet]`", WalletSettings)
+    yield from _section("### `[chains.NAME.fee]`", FeeSettings)
     yield from _section("## `[airnode]`", AirnodeSettings, _AIRNODE)
     yield from _section("### `[airnode.chains.NAME]`", AirnodeChainSettings)
     yield "## `[sources.NAME]`"

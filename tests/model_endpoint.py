@@ -118,7 +118,13 @@ class Endpoint:
         known = (await self._at("code", None)).world.contracts
         return b"\x60" if address in known else b""
 
-    async def call(self, to: str, data: bytes, block: int | None = None) -> bytes:
+    async def storage(self, address: str, slot: int, block: int | None = None) -> bytes:
+        raise NotImplementedError(f"storage {slot} of {address} at {block}")
+
+    async def call(
+        self, to: str, data: bytes, block: int | None = None, *, sender: str | None = None
+    ) -> bytes:
+        del sender
         return (await self._at("call", block)).world.contracts[to].view(data)
 
     async def broadcast(self, signed: bytes) -> tuple[Verdict, str]:

@@ -205,6 +205,7 @@ class Node:
                 start_block=0,
                 runway=RUNWAY,
                 max_loss=None,
+                fee_band=None,
                 devnet=False,
             )
         return track.service

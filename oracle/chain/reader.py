@@ -94,9 +94,19 @@ class ChainReader(Protocol):
         """
         ...
 
-    async def call(self, to: str, data: bytes, block: int | None = None) -> bytes:
+    async def call(
+        self, to: str, data: bytes, block: int | None = None, *, sender: str | None = None
+    ) -> bytes:
         """
-        Return what a view function answers.
+        Return what a function answers to a call that changes nothing.
+
+        Raises `RevertedError` when it reverts.
+        """
+        ...
+
+    async def storage(self, address: str, slot: int, block: int | None = None) -> bytes:
+        """
+        Return a word of a contract's storage.
         """
         ...
 
@@ -285,6 +295,11 @@ class Web3Reader:
         with self._speaking():
             result = await self._web3.eth.call(call, "latest" if block is None else block)
             return bytes(result)
+
+    async def storage(self, address: str, slot: int, block: int | None = None) -> bytes:  # noqa: D102 - ChainReader
+        with self._speaking():
+            at = "latest" if block is None else hex(block)
+            return _data(await self.rpc("eth_getStorageAt", address, hex(slot), at))
 
     async def _keep_connections(self) -> None:
         """

@@ -80,6 +80,7 @@ class ConfiguredChain:
         claims.check_gas(settings, terms, await first.block())
         claims.check_operator(settings, terms, self.signer.address)
         claims.check_depth(name, settings, terms)
+        await claims.check_fee_band(name, settings, first)
         await probe_block_hash(first)
 
     async def connect(self, database: Database, pool: Pool) -> Service:
@@ -98,6 +99,7 @@ class ConfiguredChain:
         from oracle.chain.fees import FeePolicy  # noqa: PLC0415
         from oracle.chain.sender import Web3Sender  # noqa: PLC0415
         from oracle.lane import Lane  # noqa: PLC0415
+        from oracle.pricing import FeeBand  # noqa: PLC0415
         from oracle.protocols.coordinator import CoordinatorProtocol  # noqa: PLC0415
         from oracle.service import Service  # noqa: PLC0415
 
@@ -138,6 +140,14 @@ class ConfiguredChain:
             start_block=start_block,
             runway=settings.runway,
             max_loss=_wei(settings.max_loss_gwei),
+            fee_band=None
+            if settings.fee is None
+            else FeeBand(
+                lowest=settings.fee.gas_margin_bps_min,
+                highest=settings.fee.gas_margin_bps_max,
+                gain_percent=settings.fee.gain_percent,
+                pause=settings.fee.pause_blocks,
+            ),
             devnet=settings.devnet,
         )
 

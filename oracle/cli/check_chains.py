@@ -215,6 +215,9 @@ async def _check_contract(
         claims.check_gas(chain, terms, head)
     with findings.looking(where, "depth", f"{chain.depth} confirmations of {terms.window}"):
         claims.check_depth(name, chain, terms)
+    if chain.fee is not None:
+        with findings.looking(where, "fee band", "within the coordinator's bound"):
+            await claims.check_fee_band(name, chain, reader)
     if wallet is not None:
         with findings.looking(where, "operator", "the wallet is the operator"):
             claims.check_operator(chain, terms, wallet)

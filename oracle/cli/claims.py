@@ -130,6 +130,28 @@ def check_depth(name: str, settings: ChainSettings, terms: Terms) -> None:
         )
 
 
+async def check_fee_band(name: str, settings: ChainSettings, reader: Web3Reader) -> None:
+    """
+    Compare the highest gas margin that the node may set with the coordinator's bound.
+    """
+    from oracle.protocols import roles  # noqa: PLC0415 - slow to import
+    from oracle.protocols.coordinator import CoordinatorProtocol  # noqa: PLC0415
+
+    if settings.fee is None:
+        return
+    contract, highest = settings.coordinator, settings.fee.gas_margin_bps_max
+    operator = roles.decode_address(await reader.call(contract, CoordinatorProtocol.OPERATOR))
+    try:
+        await reader.call(contract, roles.encode_set_fee(0, highest), sender=operator)
+    except RevertedError as error:
+        refusal = roles.decode_refusal(error.data)
+        bound = refusal.values[1] if refusal and refusal.name == "FeeOutOfBounds" else "less"
+        raise ConfigError(
+            f"chains.{name}.fee.gas_margin_bps_max is {highest}, and the coordinator allows "
+            f"{bound}, fixed at deployment: lower it"
+        ) from None
+
+
 def check_wallets(chains: Iterable[tuple[str, int, str]]) -> None:
     """
     Let no two coordinators of one chain share a wallet, because a nonce has one owner; `chains`

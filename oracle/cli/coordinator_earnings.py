@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 _KINDS = (
     ("fulfillments", "fulfillments", "fulfillments"),
     ("commits", "commits", "commits"),
+    ("fee_changes", "feeChanges", "fee changes"),
     ("reverted", "reverted", "reverted"),
     ("passed_over", "passedOver", "passed over"),
     ("fillers", "fillers", "fillers"),

@@ -68,15 +68,7 @@ async def read_state(reader: Web3Reader, contract: str, option: str) -> Coordina
             cancellations=await number(roles.CANCELLATIONS),
             slot_count=await number(roles.SLOT_COUNT),
             balance=int(await reader.rpc("eth_getBalance", contract, hex(block)), 16),
-            ledger=roles.decode_ledger(
-                bytes.fromhex(
-                    (
-                        await reader.rpc(
-                            "eth_getStorageAt", contract, hex(roles.COUNTERS_SLOT), hex(block)
-                        )
-                    )[2:]
-                )
-            ),
+            ledger=roles.decode_ledger(await reader.storage(contract, roles.COUNTERS_SLOT, block)),
         )
         earned = await number(roles.EARNED)
         seeds = CoordinatorProtocol.decode_counters(

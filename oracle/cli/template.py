@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from oracle.config import ChainSettings, PoolSettings, Settings, WalletSettings
+from oracle.config import ChainSettings, FeeSettings, PoolSettings, Settings, WalletSettings
 from oracle.given import variable_of
 from oracle.setting_docs import SettingDoc, describe, toml
 from oracle.source_settings import KINDS
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from pydantic import BaseModel
 
-_SECTIONS = ("pool", "chains", "sources", "wallet")
+_SECTIONS = ("pool", "chains", "sources", "wallet", "fee")
 _HEAD = """\
 # Written by `oracle init`. Relative paths are relative to this file; a setting behind # has its
 # default. Secrets stay in files or variables.
@@ -38,6 +38,10 @@ def rendered(content: Mapping[str, Any]) -> str:
         lines = [f"[chains.{name}]", *_lines(ChainSettings, chain, *place)]
         wallet = _lines(WalletSettings, chain["wallet"], *place, "wallet")
         parts.append("\n".join([*lines, "", f"[chains.{name}.wallet]", *wallet]))
+        # An empty section would lack its band, so without one the heading is a comment too.
+        heading = f"{'' if 'fee' in chain else '# '}[chains.{name}.fee]"
+        fee = _lines(FeeSettings, chain.get("fee", {}), *place, "fee")
+        parts.append("\n".join([heading, *fee]))
     return "\n\n".join(part.rstrip() for part in parts) + "\n"
 
 

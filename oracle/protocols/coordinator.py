@@ -44,6 +44,8 @@ GAS_PER_GAP = 800
 _DEPTH = 8
 # A fulfillment's selector, the frame of its two arrays, signature, nonce and fees.
 _BYTES_AROUND = 132 + 110
+# The bytes of a transaction that commits one root.
+COMMIT_SIZE = 132 + 110
 _GAS_PER_COMMIT = 60_000
 _GAS_PER_ROOT = 26_000
 
@@ -272,7 +274,14 @@ class CoordinatorProtocol:
         """
         Return the bytes of a run's transaction.
         """
-        return _BYTES_AROUND + 128 * len(requests) + 32 * (gaps + _DEPTH)
+        return CoordinatorProtocol.size_of(len(requests), 1) + 32 * gaps
+
+    @staticmethod
+    def size_of(requests: int, transactions: int) -> int:
+        """
+        Return the bytes of transactions that serve so many requests without gaps.
+        """
+        return (_BYTES_AROUND + 32 * _DEPTH) * transactions + 128 * requests
 
     @staticmethod
     def largest_gas(callback_gas_limit_max: int) -> int:

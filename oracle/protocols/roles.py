@@ -27,6 +27,10 @@ COUNTERS_SLOT = 2
 # Upper bounds of the gas of `collect`: a cold slot that is written, and the call around them.
 GAS_PER_SLOT = 6_000
 GAS_PER_COLLECT = 60_000
+# Upper bound of the gas of `setFee`: one slot that is written, and an event.
+SET_FEE_GAS = 50_000
+
+FEE_CHANGED = keccak(b"FeeChanged(uint256,uint256)")
 
 
 def _selector(signature: str) -> bytes:

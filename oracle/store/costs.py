@@ -5,19 +5,22 @@ What serving costs: each request's share of its fulfillment, and the balance of 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import bindparam, select, update
 
 from oracle.request import Request, State
+from oracle.store.requests import BOOK
 from oracle.store.schema import attempts, requests, transactions
 from oracle.store.transactions import Purpose, SlotState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from sqlalchemy import Row
     from sqlalchemy.ext.asyncio import AsyncConnection
 
+    from oracle.request import RandomnessRequest
     from oracle.store.book import Book
 
 R = TypeVar("R", bound=Request)
@@ -40,6 +43,7 @@ class Earnings:
     fees: int
     fulfillments: int
     commits: int
+    fee_changes: int
     reverted: int
     passed_over: int
     fillers: int
@@ -49,7 +53,14 @@ class Earnings:
         """
         All that was paid.
         """
-        return self.fulfillments + self.commits + self.reverted + self.passed_over + self.fillers
+        return (
+            self.fulfillments
+            + self.commits
+            + self.fee_changes
+            + self.reverted
+            + self.passed_over
+            + self.fillers
+        )
 
     @property
     def net(self) -> int:
@@ -57,6 +68,17 @@ class Earnings:
         What is left of the fees.
         """
         return self.fees - self.costs
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """
+    The newest transactions that served requests or tried to, and what they served.
+    """
+
+    transactions: int
+    gas_used: int
+    served: list[RandomnessRequest]
 
 
 def split(total: int, weights: Sequence[int]) -> list[int]:
@@ -166,6 +188,7 @@ async def earnings(connection: AsyncConnection, chain_id: int, contract: str) ->
     kinds = {
         Purpose.FULFILL: "passed_over",
         Purpose.COMMIT: "commits",
+        Purpose.FEE: "fee_changes",
         Purpose.FILLER: "fillers",
     }
     sums = dict.fromkeys(("fulfillments", "reverted", *kinds.values()), 0)
@@ -176,6 +199,43 @@ async def earnings(connection: AsyncConnection, chain_id: int, contract: str) ->
             row.gas_used, row.gas_price, row.l1_fee
         )
     return Earnings(fulfilled=fulfilled, by_others=by_others, fees=fees, **sums)
+
+
+async def recent_work(
+    connection: AsyncConnection, chain_id: int, contract: str, limit: int
+) -> Work:
+    """
+    Return the newest mined transactions of a coordinator that were to serve requests: reverts,
+    fillers, and those that came second among them.
+    """
+    rows: list[Row[Any]] = []
+    # One query each, which walks an index from its end.
+    for state in (SlotState.MINED, SlotState.FINAL):
+        rows.extend(
+            await connection.execute(
+                select(transactions.c.id, transactions.c.mined_hash, transactions.c.gas_used)
+                .where(
+                    transactions.c.chain_id == chain_id,
+                    transactions.c.contract == contract,
+                    transactions.c.state == state,
+                    transactions.c.purpose.in_([Purpose.FULFILL, Purpose.FILLER]),
+                )
+                .order_by(transactions.c.id.desc())
+                .limit(limit)
+            )
+        )
+    newest = sorted(rows, key=lambda row: row.id)[-limit:]
+    mined = {row.mined_hash for row in newest}
+    served = []
+    if newest:
+        found = await connection.execute(
+            select(requests).where(requests.c.transaction_id.in_([row.id for row in newest]))
+        )
+        # An outcome is there while the request is fulfilled.
+        served = [BOOK.from_row(row).request for row in found if row.outcome_hash in mined]
+    return Work(
+        transactions=len(newest), gas_used=sum(row.gas_used for row in newest), served=served
+    )
 
 
 def _cost(gas_used: int, gas_price: int, l1_fee: int | None) -> int:

@@ -149,8 +149,16 @@ class Database:
         if not self.path.exists():
             os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
         async with self._engine.connect() as connection:
-            await connection.run_sync(upgrade)
-            await connection.commit()
+            driver = (await connection.get_raw_connection()).driver_connection
+            assert driver is not None
+            # A table is changed by copying it and dropping the old one, while others refer to it.
+            await driver.execute("PRAGMA foreign_keys = OFF")
+            try:
+                await connection.run_sync(upgrade)
+                await connection.commit()
+            finally:
+                await connection.rollback()
+                await driver.execute("PRAGMA foreign_keys = ON")
 
     async def _check_version(self) -> None:
         """

@@ -144,7 +144,9 @@ transactions = Table(
     Column("created_at", Timestamp, nullable=False),
     Column("updated_at", Timestamp, nullable=False),
     UniqueConstraint("chain_id", "wallet", "nonce"),
-    CheckConstraint("purpose IN ('fulfill', 'commit', 'withdraw', 'filler')", name="purpose"),
+    CheckConstraint(
+        "purpose IN ('fulfill', 'commit', 'fee', 'withdraw', 'filler')", name="purpose"
+    ),
     CheckConstraint("state IN ('signed', 'sent', 'mined', 'final', 'lost')", name="state"),
     Index(None, "chain_id", "contract", "state"),
     comment="One row per nonce: a slot that exactly one transaction will fill.",

@@ -34,6 +34,7 @@ class Purpose(StrEnum):
 
     FULFILL = "fulfill"  #: reveals seeds
     COMMIT = "commit"  #: puts roots on chain
+    FEE = "fee"  #: changes what requests to come pay
     WITHDRAW = "withdraw"  #: returns a sponsor's funds
     FILLER = "filler"  #: uses up a nonce whose bytes no longer fit
 

@@ -41,7 +41,8 @@ def reads_all(statement: str, plan: list[str], parameters: Any) -> bool:
 async def test_no_query_of_a_pass_reads_a_growing_table_from_end_to_end(
     new_bench: Callable[..., Awaitable[Bench]],
 ) -> None:
-    bench = await new_bench()
+    band = {"fee.gas_margin_bps_min": 1, "fee.gas_margin_bps_max": 20_000, "fee.pause_blocks": 1}
+    bench = await new_bench(max_loss_gwei=10**9, **band)
     database = bench.service.database
     said: dict[str, Any] = {}
 

@@ -225,7 +225,7 @@ def test_costs_of_requests_add_up_to_the_transaction_through_a_reorg(
 
 async def test_every_transaction_counts_once_and_by_what_it_did(database: Database) -> None:
     lane = Lane(database, 1)
-    price = iter([1, 10, 100, 1000, 10_000, 100_000])
+    price = iter([1, 10, 100, 1000, 10_000, 100_000, 10**6])
 
     async def mined(purpose: Purpose, *, ok: bool = True) -> Receipt:
         slot, transaction_hash = await lane.open(purpose)
@@ -250,6 +250,7 @@ async def test_every_transaction_counts_once_and_by_what_it_did(database: Databa
     await mined(Purpose.FULFILL, ok=False)
     await mined(Purpose.FULFILL)
     await mined(Purpose.FILLER)
+    await mined(Purpose.FEE)
     theirs = replace(ours, transaction_hash=hash32("somebody else's"))
     async with database.write() as tx:
         for request, receipt in zip(made, (ours, late, theirs), strict=True):
@@ -262,9 +263,10 @@ async def test_every_transaction_counts_once_and_by_what_it_did(database: Databa
         fees=sum(request.fee for request in made),
         fulfillments=77,
         commits=700,
+        fee_changes=7_000_000,
         reverted=7000,
         passed_over=70_000,
         fillers=700_000,
     )
-    assert found.net == found.fees - 777_777
+    assert found.net == found.fees - 7_777_777
     assert await lane.costs_of(made) == [7, 70, None]

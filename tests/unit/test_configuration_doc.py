@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from oracle.airnode_settings import AirnodeChainSettings, AirnodeSettings
-from oracle.config import ChainSettings, PoolSettings, Settings, WalletSettings
+from oracle.config import ChainSettings, FeeSettings, PoolSettings, Settings, WalletSettings
 from oracle.source_settings import KINDS, ErrorRuleSettings, QuotaSettings
 
 if TYPE_CHECKING:
@@ -50,6 +50,7 @@ def test_every_setting_is_in_its_section(script: ModuleType) -> None:
         "`[pool]`": PoolSettings,
         "`[chains.NAME]`": ChainSettings,
         "`[chains.NAME.wallet]`": WalletSettings,
+        "`[chains.NAME.fee]`": FeeSettings,
         "`[airnode]`": AirnodeSettings,
         "`[airnode.chains.NAME]`": AirnodeChainSettings,
         "`quota`": QuotaSettings,

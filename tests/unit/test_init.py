@@ -8,7 +8,14 @@ import pytest
 from click.testing import CliRunner, Result
 
 from oracle.cli.init import KIND_NAMES, init
-from oracle.config import ChainSettings, GatewaySettings, PoolSettings, Settings, WalletSettings
+from oracle.config import (
+    ChainSettings,
+    FeeSettings,
+    GatewaySettings,
+    PoolSettings,
+    Settings,
+    WalletSettings,
+)
 from oracle.setting_docs import describe
 from oracle.source_settings import KINDS, ErrorRuleSettings, QuotaSettings
 
@@ -59,9 +66,9 @@ def test_every_kind_of_source_gives_a_file_that_loads(tmp_path: Path, kind: str)
 def test_every_setting_is_in_the_file_with_its_meaning(tmp_path: Path) -> None:
     run(tmp_path)
     lines = (tmp_path / "oracle.toml").read_text(encoding="utf-8").splitlines()
-    for model in (PoolSettings, ChainSettings, WalletSettings, KINDS["lfd"]):
+    for model in (PoolSettings, ChainSettings, WalletSettings, FeeSettings, KINDS["lfd"]):
         for doc in describe(model):
-            if doc.name != "wallet":
+            if doc.name not in ("wallet", "fee"):
                 assert any(
                     line.lstrip("# ").startswith((f"{doc.name} = ", f"{doc.name}: "))
                     and line.endswith(doc.comment)

@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 
 from oracle.chain.fees import GWEI, Price
 from oracle.evm import TRANSACTION_GAS_CAP
-from oracle.pricing import expected_costs, within_limit
+from oracle.pricing import FeeBand, Quote, cost_of, expected_costs, margin_for, within_limit
 from oracle.protocols.coordinator import BATCH
 from oracle.steps.sign import plan_runs
+from oracle.store.costs import Work
 from tests.factories import PROTOCOL, make_request
 
 if TYPE_CHECKING:
@@ -106,3 +107,60 @@ def test_the_dear_one_goes_and_the_others_are_looked_at_again() -> None:
 def test_a_rollup_charges_for_bytes_and_gas_besides() -> None:
     price = Price(gas=3, rollup_million_gas=5_000_000, rollup_thousand_bytes=7000)
     assert price.of(100, 10) == 300 + 500 + 70
+
+
+margins = st.integers(1, 65_535)
+bands = st.builds(
+    lambda ends, gain: FeeBand(lowest=min(ends), highest=max(ends), gain_percent=gain, pause=1),
+    st.tuples(margins, margins),
+    st.integers(0, 1000),
+)
+# A margin of the gas price of some requests, rounded down as the contract does.
+quotes = st.builds(
+    lambda full, flat, margin: Quote(fee=flat + full * margin // 10_000, flat=flat, margin=margin),
+    st.integers(10**6, 10**18),
+    st.integers(0, 10**17),
+    st.integers(0, 65_535),
+)
+
+
+@given(st.integers(0, 10**19), quotes, bands)
+def test_a_margin_is_in_its_band_and_covers_the_cost_where_the_band_allows_it(
+    cost: int, quote: Quote, band: FeeBand
+) -> None:
+    margin = margin_for(cost, quote, band)
+    assert band.lowest <= margin <= band.highest
+    if quote.margin == 0:
+        assert margin == band.lowest
+        return
+    wanted = cost * (100 + band.gain_percent) // 100
+    if margin not in (quote.margin, band.highest):
+        assert quote.at(margin) >= wanted - 1
+    if margin not in (quote.margin, band.lowest):
+        assert quote.at(margin - 1) <= wanted
+    inside = band.lowest <= quote.margin <= band.highest
+    if inside and margin != quote.margin:
+        assert abs(quote.at(margin) - quote.fee) * 10 > quote.fee
+
+
+def test_a_fee_that_is_off_by_less_than_a_tenth_stays() -> None:
+    band = FeeBand(lowest=1, highest=65_535, gain_percent=0, pause=1)
+    quote = Quote(fee=12_000_000, flat=0, margin=12_000)
+    assert margin_for(13_100_000, quote, band) == 12_000
+    assert margin_for(10_900_000, quote, band) == 12_000
+    assert margin_for(13_300_000, quote, band) == 13_300
+    assert margin_for(10_700_000, quote, band) == 10_700
+    # A flat fee is a part of what is asked.
+    assert margin_for(13_300_000, Quote(fee=12_000_000, flat=6_000_000, margin=12_000), band) == (
+        12_000 * 73 // 60
+    )
+
+
+def test_what_served_nobody_is_paid_by_those_who_were_served() -> None:
+    made = [make_request(index) for index in range(4)]
+    price = Price(gas=10)
+    useful = Work(transactions=1, gas_used=400_000, served=made)
+    wasteful = Work(transactions=3, gas_used=400_000 + 100_000 + 21_000, served=made)
+    commit = PROTOCOL.commit_gas(1) * 10 // BATCH
+    assert cost_of(useful, price) == 10 * 100_000 + commit
+    assert cost_of(wasteful, price) == 10 * 521_000 // 4 + commit

@@ -9,6 +9,10 @@ from typing import TYPE_CHECKING
 
 from alembic import command
 from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import text
+
+from oracle.errors import InvariantError
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
@@ -23,9 +27,17 @@ def _config(connection: Connection) -> Config:
 
 def upgrade(connection: Connection) -> None:
     """
-    Bring the schema to the newest version.
+    Bring the schema to the newest version, over a connection that enforces no foreign keys: some
+    changes copy a table that others refer to.
+
+    Raises `InvariantError`, before anything is committed, when a row then refers to nothing.
     """
+    before = MigrationContext.configure(connection).get_current_revision()
     command.upgrade(_config(connection), "head")
+    if before != newest():
+        broken = connection.execute(text("PRAGMA foreign_key_check")).all()
+        if broken:
+            raise InvariantError(f"{len(broken)} rows of the database refer to what is not there")
 
 
 def newest() -> str:

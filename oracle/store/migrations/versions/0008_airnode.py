@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0008"
-down_revision = "0006"
+down_revision = "0007"
 branch_labels = None
 depends_on = None
 
@@ -21,7 +21,7 @@ def upgrade() -> None:
         batch_op.drop_constraint(op.f("ck_transactions_purpose"), type_="check")
         batch_op.create_check_constraint(
             op.f("ck_transactions_purpose"),
-            "purpose IN ('fulfill', 'commit', 'withdraw', 'filler')",
+            "purpose IN ('fulfill', 'commit', 'fee', 'withdraw', 'filler')",
         )
     with op.batch_alter_table("lanes") as batch_op:
         batch_op.add_column(sa.Column("sponsor", sa.LargeBinary(length=20), nullable=True))
