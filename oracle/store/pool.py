@@ -13,6 +13,7 @@ from sqlalchemy import Text, bindparam, cast, exists, func, insert, literal, sel
 from oracle.errors import PoolError, PoolKeyError, SeedGoneError
 from oracle.faults import fault_point
 from oracle.request import State
+from oracle.store.closing import unrevealed_done
 from oracle.store.cursors import get_setting, put_setting
 from oracle.store.engine import now
 from oracle.store.lineage import KEY_CHECK, inherit_digests, wrong_key
@@ -405,8 +406,8 @@ class Pool:
         self, tx: AsyncConnection, chain_id: int, contract: str, before_block: int
     ) -> int:
         """
-        Erase every seed of the requests that were made before a block and are settled for good;
-        return how many.
+        Erase every seed of the requests that were made before a block and are settled for good,
+        whoever fulfilled them; return how many.
 
         The caller knows that the windows of those requests have passed, and passed finally.
         """
@@ -443,10 +444,13 @@ class Pool:
                 *closed,
             )
         )
+        elsewhere = await unrevealed_done(
+            tx, chain_id, contract, before_block, _purpose_of(chain_id, contract)
+        )
         erased = 0
         if revealed:
             erased += await self._erase_revealed(tx, chain_id, contract, revealed)
-        if indices := list(unrevealed):
+        if indices := [*unrevealed, *elsewhere]:
             erased += await self.erase_unrevealed(tx, chain_id, contract, indices)
         return erased
 

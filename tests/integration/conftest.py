@@ -17,11 +17,12 @@ from oracle.config import Settings
 from oracle.devnet.audit import Report, audit
 from oracle.devnet.demo import roll_call
 from oracle.devnet.network import Devnet, Ground
-from oracle.protocols.coordinator import CoordinatorProtocol
+from oracle.entropy import merkle
+from oracle.protocols.coordinator import CoordinatorProtocol, Reveal
 from oracle.request import RandomnessRequest, State
 from oracle.runner import walk
 from oracle.steps.refill import refill
-from oracle.store import requests
+from oracle.store import batches, requests
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -98,6 +99,25 @@ class Bench:
     async def counters(self) -> Counters:
         answer = await self.service.reader.call(self.service.contract, CoordinatorProtocol.SEEDS)
         return CoordinatorProtocol.decode_counters(answer)
+
+    async def fulfill_as_stranger(self, request: RandomnessRequest) -> None:
+        """
+        Serve a request of the first batch as whoever knows its seed could.
+        """
+        service = self.service
+        place = (service.chain_id, service.contract)
+        async with service.database.read() as connection:
+            seed = await service.pool.seed(connection, *place, request.seed_index)
+            batch = await batches.get(connection, *place, 0)
+        assert batch is not None
+        proof = merkle.proof(batch.leaves, request.seed_index, 1)
+        data = service.protocol.encode_fulfill([Reveal(request=request, seed=seed)], proof)
+        player = self.devnet.player()
+        await self.mined(
+            await transact.send_transaction(
+                self.devnet.reader, player, to=service.contract, data=data
+            )
+        )
 
     async def audit(self) -> Report:
         deployment = self.devnet.deployment

@@ -17,15 +17,14 @@ from oracle.chain.transact import send_transaction
 from oracle.cli.run import compose
 from oracle.config import Settings
 from oracle.devnet.processes import free_port
-from oracle.entropy import merkle
 from oracle.errors import EndpointError, InconsistentChainError
 from oracle.evm import keccak
-from oracle.protocols.coordinator import CoordinatorProtocol, Reveal
+from oracle.protocols.coordinator import CoordinatorProtocol
 from oracle.request import State
 from oracle.steps.draw import draw
 from oracle.steps.sign import sign
 from oracle.steps.watch import watch
-from oracle.store import batches, requests, transactions
+from oracle.store import requests, transactions
 from oracle.store.transactions import SlotState
 
 if TYPE_CHECKING:
@@ -54,21 +53,6 @@ async def _until_signed(bench: Bench) -> None:
     head = await bench.service.reader.block()
     for step in (watch, draw, sign):
         await step(bench.service, head)
-
-
-async def _fulfill_as_stranger(bench: Bench, request: RandomnessRequest) -> None:
-    service = bench.service
-    async with service.database.read() as connection:
-        seed = await service.pool.seed(
-            connection, service.chain_id, service.contract, request.seed_index
-        )
-        batch = await batches.get(connection, service.chain_id, service.contract, 0)
-    assert batch is not None
-    proof = merkle.proof(batch.leaves, request.seed_index, 1)
-    data = service.protocol.encode_fulfill([Reveal(request=request, seed=seed)], proof)
-    player = bench.devnet.player()
-    sent = await send_transaction(bench.devnet.reader, player, to=service.contract, data=data)
-    await bench.mined(sent)
 
 
 async def test_an_endpoint_that_loses_logs_does_not_make_the_node_drop_a_request(
@@ -108,7 +92,7 @@ async def test_a_batch_survives_a_stranger_who_serves_one_of_its_requests(bench:
     async with bench.service.database.read() as connection:
         [attempt] = await transactions.attempts_of(connection, slot_id)
     await bench.rpc("anvil_dropTransaction", "0x" + attempt.transaction_hash.hex())
-    await _fulfill_as_stranger(bench, made[0])
+    await bench.fulfill_as_stranger(made[0])
     await _settle(bench)
 
     for request in made:

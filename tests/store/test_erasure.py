@@ -12,9 +12,10 @@ from sqlalchemy import select
 from oracle.request import State
 from oracle.store import requests, transactions
 from oracle.store.pool import Pool
-from oracle.store.schema import attempts, blocks, reveals
+from oracle.store.schema import attempts, reveals
 from oracle.store.schema import requests as table
 from oracle.store.transactions import Attempt, Purpose, attempt_context
+from tests.erased import block_ciphertexts, found_in_files
 from tests.factories import (
     CHAIN_ID,
     COORDINATOR,
@@ -36,26 +37,6 @@ pytestmark = pytest.mark.store
 
 BLOCKS, BATCH, REFILL = 600, 256, 16
 SEEDS = [make_seed(number) for number in range(BLOCKS)]
-
-
-def found_in_files(database: Database, *needles: bytes) -> list[bytes]:
-    """
-    Return those of the needles that are in any byte of any file of the database.
-    """
-    files = sorted(database.path.parent.glob(database.path.name + "*"))
-    assert database.path in files
-    content = b"\0".join(path.read_bytes() for path in files)
-    return [needle for needle in needles if needle in content]
-
-
-async def block_ciphertexts(database: Database) -> list[bytes]:
-    async with database.read() as connection:
-        rows = await connection.scalars(
-            select(blocks.c.ciphertext)
-            .where(blocks.c.ciphertext.is_not(None))
-            .order_by(blocks.c.received_at)
-        )
-        return list(rows)
 
 
 async def reveal_ciphertexts(database: Database) -> list[bytes]:

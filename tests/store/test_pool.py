@@ -9,7 +9,7 @@ from sqlalchemy.exc import IntegrityError
 
 from oracle.errors import PoolError, PoolKeyError, SeedGoneError
 from oracle.request import State
-from oracle.store import requests
+from oracle.store import closing, requests
 from oracle.store.engine import Database
 from oracle.store.pool import Pool, SeedBlock
 from oracle.store.schema import requests as table
@@ -249,6 +249,58 @@ async def test_seeds_of_closed_windows_are_erased_and_no_others(
         assert await seed(database, pool, index) == make_seed(index)
     # That it left is remembered for ever.
     assert await exposed(database, pool, 0) == {0}
+
+
+async def erase_closed(database: Database, pool: Pool, before_block: int) -> int:
+    async with database.write() as tx:
+        return await pool.erase_closed(tx, CHAIN_ID, COORDINATOR, before_block)
+
+
+async def test_seed_that_somebody_else_revealed_is_erased_with_its_window(
+    database: Database, pool: Pool
+) -> None:
+    await fill(database, pool, 4)
+    await bind(database, pool, range(4))
+    for index in range(3):
+        await settle(database, index, State.DONE, block_number=100 + index)
+    assert await erase_closed(database, pool, 100) == 0
+    assert await erase_closed(database, pool, 101) == 1
+    assert await erase_closed(database, pool, 103) == 2
+    for index in range(3):
+        with pytest.raises(SeedGoneError):
+            await seed(database, pool, index)
+    # Nobody may take it for a reveal of this node: that is how a leak is told.
+    assert await exposed(database, pool, 0, 1, 2) == set()
+    assert await seed(database, pool, 3) == make_seed(3)
+
+
+async def test_seed_of_a_request_that_is_done_late_is_erased_too(
+    database: Database, pool: Pool
+) -> None:
+    await fill(database, pool, 3)
+    await bind(database, pool, range(3))
+    await settle(database, 0, State.DONE, block_number=100)
+    await settle(database, 1, State.MINED, block_number=101)
+    assert await erase_closed(database, pool, 200) == 1
+    async with database.write() as tx:
+        await tx.execute(table.update().where(table.c.seed_index == 1).values(state=State.DONE))
+    assert await erase_closed(database, pool, 200) == 1
+    # A devnet was rolled back, and its new blocks have old numbers.
+    assert await erase_closed(database, pool, 50) == 0
+    await settle(database, 2, State.DONE, block_number=60)
+    assert await erase_closed(database, pool, 70) == 1
+
+
+async def test_seeds_of_many_requests_are_erased_bit_by_bit(
+    database: Database, pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(closing, "_ROWS_AT_ONCE", 2)
+    await fill(database, pool, 7)
+    await bind(database, pool, range(7))
+    for index, block in enumerate((100, 100, 100, 100, 101, 102, 103)):
+        await settle(database, index, State.DONE, block_number=block)
+    # A block is never split.
+    assert [await erase_closed(database, pool, 200) for _ in range(3)] == [4, 3, 0]
 
 
 async def test_another_key_is_refused(database: Database, pool: Pool, epoch: EpochFile) -> None:
