@@ -32,6 +32,7 @@ REQUESTED = keccak(b"RandomnessRequested(bytes32,address,uint256,bytes32)")
 FULFILLED = keccak(b"RandomnessFulfilled(bytes32,bytes32,bool)")
 CANCELLED = keccak(b"RequestCancelled(bytes32,uint256,address,uint256)")
 COMMITTED = keccak(b"RootsCommitted(uint256,bytes32[])")
+DISCARDED = keccak(b"SeedsDiscarded(uint256,uint256)")
 
 # Upper bounds of gas, calldata included, as tests/contracts/Gas.t.sol proves them for any run.
 GAS_PER_TRANSACTION = 37_000
@@ -70,7 +71,19 @@ class Committed:
     roots: tuple[bytes, ...]
 
 
-Event = RandomnessRequest | Outcome | Cancelled | Committed
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Discarded:
+    """
+    The indices from `first_index` up to `up_to`, which is not among them, will be no request's.
+    """
+
+    first_index: int
+    up_to: int
+    block_number: int
+    block_hash: bytes
+
+
+Event = RandomnessRequest | Outcome | Cancelled | Committed | Discarded
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,8 +158,8 @@ class CoordinatorProtocol:
 
     def decode(self, log: Log) -> Event | None:
         """
-        Return what a log of the contract says; nothing for events that concern no request and no
-        root.
+        Return what a log of the contract says; nothing for events that concern no request, no
+        root and no seed.
 
         Raises `InconsistentChainError` when it is malformed, or when the id in a request's log is
         not the hash of its terms.
@@ -180,6 +193,16 @@ class CoordinatorProtocol:
         if topic == COMMITTED:
             (roots,) = decode(["bytes32[]"], log.data)
             return Committed(_index(int.from_bytes(log.topics[1], "big")), tuple(roots))
+        if topic == DISCARDED:
+            first, up_to = map(_index, decode(["uint256", "uint256"], log.data))
+            if first >= up_to:
+                raise ValueError("no index is discarded")
+            return Discarded(
+                first_index=first,
+                up_to=up_to,
+                block_number=log.block_number,
+                block_hash=log.block_hash,
+            )
         return None
 
     def _decode_request(self, log: Log) -> RandomnessRequest:

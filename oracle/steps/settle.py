@@ -8,18 +8,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from oracle import log
-from oracle.errors import InconsistentChainError
+from oracle.errors import InconsistentChainError, OracleError
 from oracle.faults import fault_point
 from oracle.protocols.coordinator import BATCH
 from oracle.request import State
 from oracle.service import Service
-from oracle.store import batches, transactions
+from oracle.store import batches, discards, transactions
 from oracle.store.batches import BatchState
 from oracle.store.transactions import SlotState
 
 if TYPE_CHECKING:
+    from oracle.chain.reader import ChainReader
     from oracle.evm import Block
     from oracle.service import ChainService
+    from oracle.store.discards import Discard
 
 
 async def settle(service: ChainService[Any], head: Block) -> int:
@@ -28,7 +30,7 @@ async def settle(service: ChainService[Any], head: Block) -> int:
 
     Guarantees: a request is done only when the block that holds its fulfillment is the canonical
     one at that depth; signed bytes are erased with it, seeds once their window has passed for
-    good.
+    good, or once it is final that they were discarded.
     """
     settled = head.number - service.depth
     async with service.database.read() as connection:
@@ -70,6 +72,7 @@ async def settle(service: ChainService[Any], head: Block) -> int:
         fault_point("done")
     if isinstance(service, Service):
         await _erase_lost(service, settled)
+        await _erase_discarded(service, settled)
     return len(mined)
 
 
@@ -90,3 +93,61 @@ async def _erase_lost(service: Service, settled: int) -> None:
             indices = range(batch.first_index, batch.first_index + BATCH)
             await service.pool.erase_unrevealed(tx, service.chain_id, service.contract, indices)
             await batches.set_state(tx, batch, BatchState.ERASED)
+
+
+async def _erase_discarded(service: Service, settled: int) -> None:
+    """
+    Erase the seeds of indices that no request will ever take.
+
+    A batch at a time: what a crash interrupts is found again. Nothing was erased for a discard
+    whose block is replaced before it is deep enough.
+    """
+    async with service.database.read() as connection:
+        pending = await discards.pending(connection, service.chain_id, service.contract, settled)
+    for discard in pending:
+        if (await service.reader.block(discard.block_number)).hash != discard.block_hash:
+            async with service.database.write() as tx:
+                await discards.forget(tx, discard)
+            continue
+        if not await _are_passed(service, discard, settled):
+            continue
+        erased = 0
+        async with service.database.read() as connection:
+            slices = await discards.slices(connection, discard, BATCH)
+        for indices in slices:
+            async with service.database.write() as tx:
+                erased += await discards.erase(
+                    tx, service.pool, service.chain_id, service.contract, indices
+                )
+        async with service.database.write() as tx:
+            await discards.mark_erased(tx, discard)
+        log.get().info(
+            "discarded_seeds_erased",
+            first_index=discard.first_index,
+            up_to=discard.up_to,
+            seeds=erased,
+        )
+
+
+async def _are_passed(service: Service, discard: Discard, settled: int) -> bool:
+    """
+    Return whether the coordinator's own counter is past a discard, and so at a second endpoint
+    unless the first is trusted: one alone could have the node erase what it has committed to.
+    """
+
+    async def passed(reader: ChainReader) -> bool:
+        answer = await reader.call(service.contract, service.protocol.SEEDS, settled)
+        return service.protocol.decode_counters(answer).next >= discard.up_to
+
+    if not await passed(service.reader):
+        log.get().warning("discard_unconfirmed", up_to=discard.up_to)
+        return False
+    for witness in service.witnesses:
+        try:
+            if await passed(witness):
+                return True
+        except OracleError as error:
+            if not error.retryable:
+                raise
+            log.get().warning("witness_silent", error=str(error))
+    return not service.witnesses

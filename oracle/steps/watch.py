@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 from oracle import log
 from oracle.errors import EndpointError, InconsistentChainError
 from oracle.faults import fault_point
-from oracle.protocols.coordinator import BATCH, Cancelled, Committed
+from oracle.protocols.coordinator import BATCH, Cancelled, Committed, Discarded
 from oracle.request import TRANSITIONS, Outcome, State
-from oracle.store import batches, transactions
+from oracle.store import batches, discards, transactions
 from oracle.store.batches import BatchState
 from oracle.store.book import NO_OUTCOME
 from oracle.store.cursors import Cursor, get_cursor, move_cursor
@@ -271,6 +271,8 @@ async def _apply(tx: AsyncConnection, service: ChainService[Any], events: Sequen
     for event in events:
         if isinstance(event, Committed):
             await _apply_commit(tx, service, event)
+        elif isinstance(event, Discarded):
+            await _apply_discard(tx, service, event)
     ids = [event.request_id for event in settled]
     if len(set(ids)) < len(ids):
         raise InconsistentChainError(
@@ -322,6 +324,22 @@ async def _apply_commit(tx: AsyncConnection, service: ChainService[Any], event: 
             advice="these seeds are not in this database: requests that take them cannot be "
             "served from here; the operator can discard past them",
         )
+
+
+async def _apply_discard(
+    tx: AsyncConnection, service: ChainService[Any], event: Discarded
+) -> None:
+    # Nothing is erased before that is final: see `settle`.
+    discard = discards.Discard(
+        chain_id=service.chain_id,
+        contract=service.contract,
+        first_index=event.first_index,
+        up_to=event.up_to,
+        block_number=event.block_number,
+        block_hash=event.block_hash,
+    )
+    if await discards.observe(tx, discard):
+        log.get().info("seeds_discarded", first_index=event.first_index, up_to=event.up_to)
 
 
 def _requests(service: ChainService[Any], events: Sequence[object]) -> list[Any]:

@@ -449,14 +449,17 @@ class Pool:
         )
         erased = 0
         if revealed:
-            erased += await self._erase_revealed(tx, chain_id, contract, revealed)
+            erased += await self.erase_revealed(tx, chain_id, contract, revealed)
         if indices := [*unrevealed, *elsewhere]:
             erased += await self.erase_unrevealed(tx, chain_id, contract, indices)
         return erased
 
-    async def _erase_revealed(
+    async def erase_revealed(
         self, tx: AsyncConnection, chain_id: int, contract: str, indices: Sequence[int]
     ) -> int:
+        """
+        Erase the last copies of seeds that may have left the process; return how many.
+        """
         self._unwiped = True
         result = await tx.execute(
             update(reveals)

@@ -447,6 +447,21 @@ reveals = Table(
     comment="Seeds that may have left the process, written down before they did.",
 )
 
+discards = Table(
+    "discards",
+    metadata,
+    Column("chain_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("contract", Address, primary_key=True),
+    Column("block_hash", Hash32, primary_key=True),
+    Column("first_index", BigInteger, primary_key=True, autoincrement=False),
+    Column("up_to", BigInteger, nullable=False),
+    Column("block_number", BigInteger, nullable=False),
+    Column("erased_at", Timestamp),
+    CheckConstraint("first_index < up_to", name="order"),
+    comment="Indices that the operator gave up, by the block that says so; then their seeds are "
+    "erased.",
+)
+
 gateway_clients = Table(
     "gateway_clients",
     metadata,

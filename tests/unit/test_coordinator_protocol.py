@@ -20,6 +20,7 @@ from oracle.protocols.coordinator import (
     Committed,
     CoordinatorProtocol,
     Counters,
+    Discarded,
     Reveal,
     pack_terms,
     words,
@@ -106,6 +107,7 @@ def event_log(name: str, *values: object, block_number: int = 7) -> Log:
         (coordinator.FULFILLED, "RandomnessFulfilled"),
         (coordinator.CANCELLED, "RequestCancelled"),
         (coordinator.COMMITTED, "RootsCommitted"),
+        (coordinator.DISCARDED, "SeedsDiscarded"),
     ],
 )
 def test_topic_is_that_of_the_artifact(topic: bytes, event: str) -> None:
@@ -261,8 +263,25 @@ def test_commit_is_decoded(first: int, roots: list[bytes]) -> None:
     assert PROTOCOL.decode(log) == Committed(first, tuple(roots))
 
 
+@given(st.integers(0, 2**63 - 2), st.integers(1, 2**63 - 1))
+def test_discard_is_decoded(first: int, count: int) -> None:
+    up_to = min(first + count, 2**63 - 1)
+    log = event_log("SeedsDiscarded", first, up_to)
+    assert PROTOCOL.decode(log) == Discarded(
+        first_index=first,
+        up_to=up_to,
+        block_number=log.block_number,
+        block_hash=log.block_hash,
+    )
+
+
+@pytest.mark.parametrize(("first", "up_to"), [(3, 3), (4, 3), (3, 2**63), (2**255, 2**256 - 1)])
+def test_discard_that_no_contract_makes_is_refused(first: int, up_to: int) -> None:
+    with pytest.raises(InconsistentChainError):
+        PROTOCOL.decode(event_log("SeedsDiscarded", first, up_to))
+
+
 def test_events_of_the_owner_concern_nobody() -> None:
-    assert PROTOCOL.decode(event_log("SeedsDiscarded", 3, 512)) is None
     assert PROTOCOL.decode(event_log("FeeChanged", 1, 2)) is None
     assert PROTOCOL.decode(replace(event_log("FeeChanged", 1, 2), topics=())) is None
 
@@ -323,11 +342,18 @@ def test_gas_covers_every_promised_callback(
 
 
 @pytest.mark.parametrize(
-    "event", ["RandomnessRequested", "RandomnessFulfilled", "RequestCancelled", "RootsCommitted"]
+    "event",
+    [
+        "RandomnessRequested",
+        "RandomnessFulfilled",
+        "RequestCancelled",
+        "RootsCommitted",
+        "SeedsDiscarded",
+    ],
 )
 def test_malformed_log_is_refused(event: str) -> None:
     topic = signature(entry_of("event", event))
-    bare = replace(event_log("SeedsDiscarded", 3, 512), topics=(topic,))
+    bare = replace(event_log("FeeChanged", 1, 2), topics=(topic,), data=b"")
     for log in (bare, replace(bare, topics=(topic, bytes(32), bytes(32)), data=b"short")):
         with pytest.raises(InconsistentChainError):
             PROTOCOL.decode(log)
