@@ -121,6 +121,8 @@ class Settings(BaseSettings):
     database: Path = Path("oracle.db")  #: SQLite file
     #: how often the head is asked for; while a `websocket` announces heads, every 2 s is enough
     poll_seconds: Annotated[float, Field(gt=0, le=60)] = 0.25
+    #: days that a finished request is kept with its history; 0: for ever
+    keep_days: Annotated[float, Field(ge=0)] = 90
     pool: PoolSettings = PoolSettings()  #: where entropy is kept
     chains: dict[Name, ChainSettings] = {}  #: by names of your own
     airnode: AirnodeSettings | None = None  #: who answers API3's QRNG consumers

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from oracle.request import TrackedRequest
+    from oracle.store.retention import Pruned
     from oracle.store.transactions import Attempt, Slot
 
 _ETHER = 10**18
@@ -221,13 +222,27 @@ def _mined(known: Known) -> Reason:
 
 
 def _done(tracked: TrackedRequest) -> Reason:
-    if tracked.outcome is not None and not tracked.outcome.callback_succeeded:
+    outcome = tracked.outcome
+    return _fulfilled(callback_succeeded=None if outcome is None else outcome.callback_succeeded)
+
+
+def _fulfilled(*, callback_succeeded: bool | None) -> Reason:
+    if callback_succeeded is False:
         return Reason(
             "callback_failed",
             "it is fulfilled and its callback failed: anybody can call `redeliver` on the "
             "coordinator with enough gas",
         )
     return Reason("fulfilled", "it is fulfilled for good")
+
+
+def explain_pruned(pruned: Pruned) -> Reason:
+    """
+    Say how a request ended of which only a tombstone is left.
+    """
+    if pruned.state is State.CANCELLED:
+        return Reason("by_requester", _ENDS[State.CANCELLED, "by_requester"])
+    return _fulfilled(callback_succeeded=pruned.callback_succeeded)
 
 
 def _ended(known: Known) -> Reason:

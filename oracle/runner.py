@@ -19,6 +19,7 @@ from oracle.steps.airnode_withdraw import withdraw
 from oracle.steps.commit import commit
 from oracle.steps.draw import draw
 from oracle.steps.price import price
+from oracle.steps.prune import prune
 from oracle.steps.refill import refill
 from oracle.steps.send import send
 from oracle.steps.settle import settle
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 AnyService = Service | AirnodeService
 
 # In the order of a request's life: what one step leaves, the next finds in the same pass.
-STEPS = (watch, draw, sign, send, settle, commit, price)
+STEPS = (watch, draw, sign, send, settle, commit, price, prune)
 AIRNODE_STEPS = (watch, draw_airnode, withdraw, sign_airnode, send, settle)
 
 _REFILL_IDLE = 2.0

@@ -187,6 +187,8 @@ class Service(ChainService[RandomnessRequest]):
     max_loss: int | None
     #: Where the coordinator's gas margin is kept; nothing where it stays as it is.
     fee_band: FeeBand | None
+    #: How long finished requests are kept at least; 0: for ever.
+    keep_days: float
 
     request_type = RandomnessRequest
     whole_history = True

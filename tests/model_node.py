@@ -206,6 +206,7 @@ class Node:
                 runway=RUNWAY,
                 max_loss=None,
                 fee_band=None,
+                keep_days=0,
                 devnet=False,
             )
         return track.service

@@ -14,7 +14,7 @@ from oracle.audit.ledger import CANCELLED, FULFILLED, PENDING
 from oracle.audit.report import Named
 from oracle.errors import ConfigError, InvariantError
 from oracle.request import State
-from oracle.store import batches, cursors, pool, requests
+from oracle.store import batches, cursors, pool, requests, retention
 from oracle.store.batches import BatchState
 from oracle.store.schema import requests as table
 from oracle.verify.events import BATCH
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from oracle.chain.reader import ChainReader
     from oracle.request import TrackedRequest
     from oracle.store.engine import Database
+    from oracle.store.retention import Pruned
 
 _PAGE = 500
 _HELD = frozenset(State) - {State.ORPHANED}
@@ -166,6 +167,7 @@ class StoreAudit:
             if len(rows) < _PAGE:
                 break
             after = rows[-1].request.key.request_id
+        await self._check_pruned()
         for entry in self._ledger.unseen(read):
             self._report.not_in_store += 1
             if entry.state == PENDING:
@@ -174,6 +176,56 @@ class StoreAudit:
                     f"it is pending since block {entry.block}, and the store does not know it",
                     entry.request_id,
                 )
+
+    async def _check_pruned(self) -> None:
+        """
+        Hold the tombstones against the book, after the requests: one that is pruned meanwhile is
+        among them.
+        """
+        after = b""
+        while True:
+            async with self._reading() as connection:
+                reach = await self._reach(connection)
+                rows = await retention.page(connection, *self._place, after, _PAGE)
+                indices = [row.seed_index for row in rows]
+                exposed = await pool.exposed_among(connection, *self._place, indices)
+            for row in rows:
+                self._check_tombstone(row, reach, exposed=row.seed_index in exposed)
+            if len(rows) < _PAGE:
+                return
+            after = rows[-1].key.request_id
+
+    def _check_tombstone(self, row: Pruned, reach: _Reach, *, exposed: bool) -> None:
+        request_id = row.key.request_id
+        entry = self._ledger.get(request_id)
+        says = f"the store pruned it as {row.state} since block {row.block_number}, and"
+        if entry is None:
+            if row.block_number <= reach.block:
+                self._report.find("not_on_chain", f"{says} the chain does not have it", request_id)
+            return
+        self._ledger.mark_seen(request_id)
+        if entry.block > reach.block:
+            return
+        if (row.seed_index, row.block_number) != (entry.terms.index, entry.block):
+            self._report.find(
+                "terms_differ",
+                f"{says} the chain has another index or block",
+                request_id,
+            )
+        if entry.state != _CLAIMS[row.state] and not (entry.state == PENDING and reach.beyond):
+            self._report.find(
+                "state_differs", f"{says} the chain says that it is {entry.state}", request_id
+            )
+        elif entry.state == FULFILLED and (row.outcome_block, row.callback_succeeded) != (
+            entry.settled_block,
+            entry.success,
+        ):
+            self._report.find(
+                "outcome_differs",
+                f"{says} the chain has another fulfillment or callback result",
+                request_id,
+            )
+        self._check_reveal(request_id, entry, exposed=exposed)
 
     def _check(self, row: TrackedRequest, reach: _Reach, *, exposed: bool) -> None:
         made, request_id = row.request, row.request.key.request_id
@@ -191,17 +243,18 @@ class StoreAudit:
         if differing := _differences(row, entry):
             self._find(row, "terms_differ", f"the chain has another {' and '.join(differing)}")
         self._check_state(row, entry, reach)
-        if (
-            entry.state == FULFILLED
-            and (entry.settled_block or 0) <= reach.block
-            and not exposed
-            and made.seed_index // BATCH * BATCH in self._ours
-        ):
-            self._find(
-                row,
+        if (entry.settled_block or 0) <= reach.block:
+            self._check_reveal(request_id, entry, exposed=exposed)
+
+    def _check_reveal(self, request_id: bytes, entry: Entry, *, exposed: bool) -> None:
+        index = entry.terms.index
+        ours = index // BATCH * BATCH in self._ours
+        if entry.state == FULFILLED and ours and not exposed:
+            self._report.find(
                 "revealed_elsewhere",
-                f"the seed of its index {made.seed_index} is public and was never revealed from "
-                "here: another node runs on a copy, or the pool key leaked",
+                f"the store knows it, and the seed of its index {index} is public and was never "
+                "revealed from here: another node runs on a copy, or the pool key leaked",
+                request_id,
             )
 
     def _check_state(self, row: TrackedRequest, entry: Entry, reach: _Reach) -> None:

@@ -40,7 +40,9 @@ class ConfiguredChain:
     One coordinator on one chain, before its endpoints have answered and afterwards.
     """
 
-    def __init__(self, name: str, settings: ChainSettings, stack: AsyncExitStack) -> None:
+    def __init__(
+        self, name: str, settings: ChainSettings, stack: AsyncExitStack, *, keep_days: float
+    ) -> None:
         """
         Read the wallet and name the endpoints; `stack` closes them.
 
@@ -52,6 +54,7 @@ class ConfiguredChain:
         self.name = name
         self.settings = settings
         self.heads = configured_heads(f"chains.{name}", settings)
+        self.keep_days = keep_days
         self.signer = configured_signer(name, settings)
         self.service: Service | None = None
         self._readers: list[Web3Reader] = []
@@ -149,6 +152,7 @@ class ConfiguredChain:
                 pause=settings.fee.pause_blocks,
             ),
             devnet=settings.devnet,
+            keep_days=self.keep_days,
         )
 
 
@@ -157,15 +161,18 @@ def _wei(gwei: Decimal | None) -> int | None:
 
 
 def configured_chains(
-    chains: Mapping[str, ChainSettings], stack: AsyncExitStack
+    chains: Mapping[str, ChainSettings], stack: AsyncExitStack, *, keep_days: float = 0
 ) -> list[ConfiguredChain]:
     """
-    Return all configured chains.
+    Return all configured chains; without `keep_days` nothing of theirs is ever pruned.
 
     Raises `ConfigError` as `ConfiguredChain` does, and when two coordinators of one chain share a
     wallet: a nonce has one owner.
     """
-    configured = [ConfiguredChain(name, settings, stack) for name, settings in chains.items()]
+    configured = [
+        ConfiguredChain(name, settings, stack, keep_days=keep_days)
+        for name, settings in chains.items()
+    ]
     claims.check_wallets(
         [(chain.name, chain.settings.chain_id, chain.signer.address) for chain in configured]
     )

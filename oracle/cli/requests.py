@@ -16,6 +16,7 @@ from oracle.errors import ConfigError, OracleError
 from oracle.request import State
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from sqlalchemy.ext.asyncio import AsyncConnection
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from oracle.config import Settings
     from oracle.explain import Reason
     from oracle.request import TrackedRequest
+    from oracle.store.retention import Pruned
 
     Explained = tuple[TrackedRequest, Reason]
 
@@ -45,24 +47,28 @@ def list_(config: Path, state: str | None, limit: int, *, as_json: bool) -> None
     """
     from oracle.config import Settings  # noqa: PLC0415 - pydantic is slow to import
 
-    found, counts = asyncio.run(
+    found, counts, pruned = asyncio.run(
         _list(Settings.load(config), State(state) if state else None, limit)
     )
     if as_json:
         print_json(
             {
                 "counts": {str(name): count for name, count in counts.items()},
+                "pruned": pruned,
                 "requests": [_document(tracked, why) for tracked, why in found],
             }
         )
         return
     if not found:
-        click.echo("no requests yet" if not counts else "no such requests")
+        click.echo("no such requests" if counts or pruned else "no requests yet")
         return
     from rich.console import Console  # noqa: PLC0415 - not needed for --help
     from rich.table import Table  # noqa: PLC0415
 
-    table = Table(title=", ".join(f"{count} {name}" for name, count in counts.items()))
+    title = [f"{count} {name}" for name, count in counts.items()]
+    if pruned:
+        title.append(f"{pruned} pruned")
+    table = Table(title=", ".join(title))
     for heading in ("index", "request", "requester", "block", "state", "reason"):
         table.add_column(heading, overflow="fold")
     for tracked, why in found:
@@ -88,7 +94,7 @@ def show(request_id: str, config: Path, *, as_json: bool) -> None:
     Show one request, why it is where it is, and everything that happened to it.
 
     The first digits of its id are enough. A request that ended unfulfilled says what its requester
-    can do.
+    can do; one that was pruned, how it ended and what its seed was mixed from.
     """
     digits = request_id.removeprefix("0x").rstrip("….")
     # A digit alone is half a byte: it says little more.
@@ -103,8 +109,7 @@ def show(request_id: str, config: Path, *, as_json: bool) -> None:
         )
     from oracle.config import Settings  # noqa: PLC0415 - pydantic is slow to import
 
-    (tracked, why), history, entropy = asyncio.run(_show(Settings.load(config), prefix))
-    document = _document(tracked, why)
+    document, history, entropy = asyncio.run(_show(Settings.load(config), prefix))
     document["entropy"] = entropy and _dated(entropy)
     document["history"] = [
         {
@@ -130,8 +135,9 @@ def show(request_id: str, config: Path, *, as_json: bool) -> None:
 
 async def _list(
     settings: Settings, state: State | None, limit: int
-) -> tuple[list[Explained], dict[State, int]]:
+) -> tuple[list[Explained], dict[State, int], int]:
     from oracle.store import requests as store  # noqa: PLC0415 - SQLAlchemy is slow to import
+    from oracle.store import retention  # noqa: PLC0415
     from oracle.store.engine import Database  # noqa: PLC0415
 
     database = await Database.open(settings.database, exclusive=False)
@@ -141,20 +147,26 @@ async def _list(
             return (
                 [(one, await _explained(connection, settings, one)) for one in found],
                 await store.count_by_state(connection),
+                await retention.count(connection),
             )
     finally:
         await database.close()
 
 
-async def _show(settings: Settings, prefix: bytes) -> tuple[Explained, Any, dict[str, Any] | None]:
+async def _show(
+    settings: Settings, prefix: bytes
+) -> tuple[dict[str, Any], Sequence[Any], dict[str, Any] | None]:
     from oracle.store import requests as store  # noqa: PLC0415 - SQLAlchemy is slow to import
-    from oracle.store import sources  # noqa: PLC0415
+    from oracle.store import retention, sources  # noqa: PLC0415
     from oracle.store.engine import Database  # noqa: PLC0415
 
     database = await Database.open(settings.database, exclusive=False)
     try:
         async with database.read() as connection:
-            found = await store.by_prefix(connection, prefix)
+            found: list[TrackedRequest | Pruned] = [
+                *await store.by_prefix(connection, prefix),
+                *await retention.by_prefix(connection, prefix),
+            ]
             if not found:
                 raise OracleError(
                     f"no request begins with 0x{prefix.hex()}: `oracle requests list` shows the "
@@ -164,13 +176,16 @@ async def _show(settings: Settings, prefix: bytes) -> tuple[Explained, Any, dict
                 raise OracleError(
                     f"several requests begin with 0x{prefix.hex()}: give more digits"
                 )
-            made = found[0].request
+            [one] = found
+            if isinstance(one, retention.Pruned):
+                key, index, document = one.key, one.seed_index, _tombstone(one)
+            else:
+                key, index = one.request.key, one.request.seed_index
+                document = _document(one, await _explained(connection, settings, one))
             return (
-                (found[0], await _explained(connection, settings, found[0])),
-                await store.history(connection, made.key),
-                await sources.provenance(
-                    connection, made.key.chain_id, made.key.contract, made.seed_index
-                ),
+                document,
+                await store.history(connection, key),
+                await sources.provenance(connection, key.chain_id, key.contract, index),
             )
     finally:
         await database.close()
@@ -239,12 +254,32 @@ def _entropy_lines(entropy: dict[str, Any] | None) -> list[str]:
     return lines
 
 
+def _tombstone(pruned: Pruned) -> dict[str, Any]:
+    from oracle.explain import explain_pruned  # noqa: PLC0415 - SQLAlchemy is slow to import
+
+    why = explain_pruned(pruned)
+    return {
+        "requestId": "0x" + pruned.key.request_id.hex(),
+        "state": str(pruned.state),
+        "prunedAt": _stamp(pruned.pruned_at),
+        "reason": why.code,
+        "explanation": why.sentence,
+        "chainId": pruned.key.chain_id,
+        "coordinator": pruned.key.contract,
+        "index": pruned.seed_index,
+        "requestBlock": pruned.block_number,
+        "fulfillmentBlock": pruned.outcome_block,
+        "callbackSucceeded": pruned.callback_succeeded,
+    }
+
+
 def _document(tracked: TrackedRequest, why: Reason) -> dict[str, Any]:
     made = tracked.request
     outcome = tracked.outcome
     return {
         "requestId": "0x" + made.key.request_id.hex(),
         "state": str(tracked.state),
+        "prunedAt": None,
         "reason": why.code,
         "explanation": why.sentence,
         "chainId": made.key.chain_id,

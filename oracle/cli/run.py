@@ -68,7 +68,7 @@ async def compose(settings: Settings, stack: AsyncExitStack) -> Runner:
 
     key, epoch = load_pool_key(settings.pool)
     epoch.check_writable()
-    chains = configured_chains(settings.chains, stack)
+    chains = configured_chains(settings.chains, stack, keep_days=settings.keep_days)
     airnodes = configured_airnodes(settings.airnode, stack)
     devnet = settings.devnet
     supplies = compose_supplies(settings, key, stack, allow_simulated=devnet)

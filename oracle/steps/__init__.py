@@ -1,9 +1,9 @@
 """
-The arrows of a request's life and the two keepers beside them, one file each. They meet only in
+The arrows of a request's life and the three keepers beside them, one file each. They meet only in
 the store.
 
     watch → draw → sign → send → settle        refill: sources → pool        commit: pool → root on
-    chain
+    chain        prune: what was finished long ago → its tombstone
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from oracle.errors import EndpointError, InconsistentChainError
 from oracle.faults import fault_point
 from oracle.protocols.coordinator import BATCH, Cancelled, Committed, Discarded
 from oracle.request import TRANSITIONS, Outcome, State
-from oracle.store import batches, discards, transactions
+from oracle.store import batches, discards, retention, transactions
 from oracle.store.batches import BatchState
 from oracle.store.book import NO_OUTCOME
 from oracle.store.cursors import Cursor, get_cursor, move_cursor
@@ -50,6 +50,7 @@ async def watch(service: ChainService[Any], head: Block) -> int:
     if cursor is not None and (cursor.number, cursor.hash) == (head.number, head.hash):
         return await _confirm(service, head)
     first, suspect = await _first_block(service, cursor, head)
+    await _check_pruned(service, suspect, head)
     moved = await _drop_replaced(service, suspect, head)
     span = RANGE
     while first <= head.number:
@@ -93,6 +94,22 @@ async def _first_block(
         advice="blocks that counted as settled were replaced: everything is read again",
     )
     return start, start
+
+
+async def _check_pruned(service: ChainService[Any], suspect: int, head: Block) -> None:
+    """
+    Forget what was pruned if the blocks that finished it were replaced: it is read again.
+    """
+    place = (service.chain_id, service.contract)
+    async with service.database.read() as connection:
+        mark = await retention.get_mark(connection, *place)
+    if mark is None or mark.number < suspect:
+        return
+    if mark.number <= head.number and (await service.reader.block(mark.number)).hash == mark.hash:
+        return
+    async with service.database.write() as tx:
+        forgotten = await retention.forget(tx, *place)
+    log.get().error("pruned_requests_replaced", up_to_block=mark.number, requests=forgotten)
 
 
 async def _drop_replaced(service: ChainService[Any], suspect: int, head: Block) -> int:
@@ -265,30 +282,14 @@ async def _apply(tx: AsyncConnection, service: ChainService[Any], events: Sequen
 
     On one chain a request comes before whatever settles it, so all of them can go first.
     """
-    made = _requests(service, events)
-    settled = [event for event in events if isinstance(event, Outcome | Cancelled)]
-    moved = await service.book.observe_all(tx, made)
+    moved = await service.book.observe_all(tx, _requests(service, events))
     for event in events:
         if isinstance(event, Committed):
             await _apply_commit(tx, service, event)
         elif isinstance(event, Discarded):
             await _apply_discard(tx, service, event)
-    ids = [event.request_id for event in settled]
-    if len(set(ids)) < len(ids):
-        raise InconsistentChainError(
-            "a request was settled twice: the endpoint shows two branches at once"
-        )
-    found = await service.book.find(tx, service.chain_id, service.contract, ids)
     outcomes: list[tuple[Tracked[Any], Outcome]] = []
-    for event in settled:
-        tracked = found.get(event.request_id)
-        if tracked is None and not service.whole_history:
-            continue
-        if tracked is None:
-            raise InconsistentChainError(
-                f"request 0x{event.request_id.hex()} was settled, but no log made it: "
-                "the endpoint lost logs"
-            )
+    for tracked, event in await _settled(tx, service, events):
         after = State.CANCELLED if isinstance(event, Cancelled) else State.MINED
         if after not in TRANSITIONS[tracked.state]:
             continue
@@ -301,6 +302,33 @@ async def _apply(tx: AsyncConnection, service: ChainService[Any], events: Sequen
     await service.book.fulfilled_all(tx, outcomes)
     await service.settles(tx, outcomes)
     return moved + await service.notes(tx, events)
+
+
+async def _settled(
+    tx: AsyncConnection, service: ChainService[Any], events: Sequence[object]
+) -> list[tuple[Tracked[Any], Outcome | Cancelled]]:
+    """
+    Return the requests that the events settle, but for those that were pruned, each with its end.
+
+    Raises `InconsistentChainError` when one is settled twice, or was never made.
+    """
+    settled = {
+        event.request_id: event for event in events if isinstance(event, Outcome | Cancelled)
+    }
+    if len(settled) < sum(isinstance(event, Outcome | Cancelled) for event in events):
+        raise InconsistentChainError(
+            "a request was settled twice: the endpoint shows two branches at once"
+        )
+    found = await service.book.find(tx, service.chain_id, service.contract, settled)
+    unknown = settled.keys() - found.keys()
+    if unknown and service.whole_history:
+        pruned = await retention.among(tx, service.chain_id, service.contract, unknown)
+        if lost := unknown - pruned:
+            raise InconsistentChainError(
+                f"request 0x{min(lost).hex()} was settled, but no log made it: "
+                "the endpoint lost logs"
+            )
+    return [(found[id_], event) for id_, event in settled.items() if id_ in found]
 
 
 async def _apply_commit(tx: AsyncConnection, service: ChainService[Any], event: Committed) -> None:

@@ -10,6 +10,7 @@ from sqlalchemy import Row, Table, and_, func, insert, select, update
 
 from oracle.errors import StaleStateError
 from oracle.request import Outcome, Request, RequestKey, State, Tracked, check_transition
+from oracle.store import retention
 from oracle.store.engine import now
 from oracle.store.schema import request_events
 
@@ -72,8 +73,9 @@ class Book(Generic[R]):
         Record that the canonical chain holds these requests of one contract; return how many are
         news.
 
-        An orphaned request comes back to life; one whose block was replaced at the same height, or
-        that moved to another one, gets the new block.
+        One that was pruned is known, and stays so. An orphaned request comes back to life; one
+        whose block was replaced at the same height, or that moved to another one, gets the new
+        block.
         """
         if not found:
             return 0
@@ -81,8 +83,12 @@ class Book(Generic[R]):
         known = await self.find(
             tx, key.chain_id, key.contract, [one.key.request_id for one in found]
         )
+        unknown = {one.key.request_id for one in found} - known.keys()
+        pruned = await retention.among(tx, key.chain_id, key.contract, unknown) if unknown else ()
         new, back, moved = [], [], []
         for request in found:
+            if request.key.request_id in pruned:
+                continue
             tracked = known.get(request.key.request_id)
             if tracked is None:
                 new.append(request)

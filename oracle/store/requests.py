@@ -11,6 +11,7 @@ from sqlalchemy import Row, select
 
 from oracle.errors import InconsistentChainError
 from oracle.request import RandomnessRequest, RequestKey, State
+from oracle.store import retention
 from oracle.store.book import NO_OUTCOME, Book, history
 from oracle.store.schema import request_events, requests
 
@@ -74,7 +75,12 @@ class _NativeBook(Book[RandomnessRequest]):
                 requests.c.state != State.ORPHANED,
             )
         )
-        twice = [*taken, *(index for index, count in Counter(indices).items() if count > 1)]
+        pruned = await retention.indices_among(tx, key.chain_id, key.contract, indices)
+        twice = [
+            *taken,
+            *pruned,
+            *(index for index, count in Counter(indices).items() if count > 1),
+        ]
         if twice:
             raise InconsistentChainError(
                 f"two requests claim index {twice[0]}: the endpoint shows two branches"

@@ -314,6 +314,30 @@ airnode_withdrawals = Table(
     comment="Sponsors that want back what their sponsor wallets hold.",
 )
 
+pruned_requests = Table(
+    "pruned_requests",
+    metadata,
+    # The id comes first: it is looked up by its first digits too.
+    Column("request_id", Hash32, primary_key=True),
+    Column("chain_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("contract", Address, primary_key=True),
+    Column("seed_index", BigInteger, nullable=False),
+    Column("block_number", BigInteger, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("outcome_block", BigInteger),
+    Column("callback_succeeded", Boolean),
+    Column("pruned_at", Timestamp, nullable=False),
+    CheckConstraint("state IN ('done', 'cancelled')", name="state"),
+    CheckConstraint(
+        "(outcome_block IS NULL) = (callback_succeeded IS NULL)"
+        " AND (outcome_block IS NOT NULL OR state <> 'done')",
+        name="outcome",
+    ),
+    Index("uq_pruned_requests_seed_index", "chain_id", "contract", "seed_index", unique=True),
+    sqlite_with_rowid=False,
+    comment="What is left of requests that were finished long ago: enough to know them again.",
+)
+
 request_events = Table(
     "request_events",
     metadata,

@@ -200,8 +200,10 @@ async def test_an_endpoint_alone_cannot_have_seeds_erased_by_a_discard_that_it_m
     # It lies about the counter as well, and the second endpoint does not.
     real = service.reader.call
 
-    async def lie(to: str, data: bytes, block: int | None = None) -> bytes:
-        answer = await real(to, data, block)
+    async def lie(
+        to: str, data: bytes, block: int | None = None, *, sender: str | None = None
+    ) -> bytes:
+        answer = await real(to, data, block, sender=sender)
         return (
             encode(["uint64", "uint64"], [100, 512]) if data == service.protocol.SEEDS else answer
         )

@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from sqlalchemy import event
 
 from oracle.request import State
-from oracle.store import requests
+from oracle.store import requests, retention
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -16,7 +17,10 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.integration, pytest.mark.asyncio(loop_scope="session")]
 
-GROWING = "requests|request_events|transactions|attempts|blocks|block_inputs|reveals|batches"
+GROWING = (
+    "requests|pruned_requests|request_events|transactions|attempts|blocks|block_inputs|reveals"
+    "|batches"
+)
 # Indices of what is left to do, and those that a listing walks down until it has enough.
 SHORT = r"ix_blocks_fresh|ix_reveals_kept|ix_requests_(state_)?created_at_seed_index"
 # A listing walks an index down to its limit; what it has to sort, it reads all of.
@@ -42,7 +46,7 @@ async def test_no_query_of_a_pass_reads_a_growing_table_from_end_to_end(
     new_bench: Callable[..., Awaitable[Bench]],
 ) -> None:
     band = {"fee.gas_margin_bps_min": 1, "fee.gas_margin_bps_max": 20_000, "fee.pause_blocks": 1}
-    bench = await new_bench(max_loss_gwei=10**9, **band)
+    bench = await new_bench(window=64, max_loss_gwei=10**9, **band)
     database = bench.service.database
     said: dict[str, Any] = {}
 
@@ -61,11 +65,20 @@ async def test_no_query_of_a_pass_reads_a_growing_table_from_end_to_end(
     await bench.fork(2)
     await bench.mine(4)
     await bench.walk(2)
+    await bench.roll()
+    await bench.mine(90)
+    bench.service = replace(bench.service, keep_days=1e-9)
+    await bench.walk()
+    assert await bench.state_or_none(request) is None
+    # Read again from the start on, past what was pruned.
+    await bench.fork(1)
+    await bench.walk()
     async with database.read() as connection:
         await requests.newest(connection)
         await requests.newest(connection, state=State.DONE)
         await requests.by_prefix(connection, request.key.request_id[:2])
         await requests.history(connection, request.key)
+        await retention.by_prefix(connection, request.key.request_id[:2])
     event.remove(engine, "before_cursor_execute", listen)
 
     found = {}
