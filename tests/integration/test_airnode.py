@@ -47,7 +47,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.asyncio(loop_scope="session")
 
 PASSWORD = "only for tests"
 CONSUMERS = "tests/contracts/support/QrngConsumers.sol"
-CALLBACKS = "tests/contracts/support/QrngCallbacks.sol"
+CALLBACKS = "tests/contracts/support/MoodyQrng.sol"
 FINE, REVERTING, HUNGRY = range(3)
 
 
