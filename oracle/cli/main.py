@@ -40,6 +40,7 @@ _VERBS = {
     "entropy": ("entropy", "entropy", "Look at the sources and the pool; create the pool key."),
     "gateway": ("gateway", "gateway", "Serve QRNG APIs over HTTP."),
     "wallet": ("wallet", "wallet", "Create, import, look at and empty wallets."),
+    "doctor": ("doctor", "doctor", "Say how a consumer of API3 QRNG moves to this oracle."),
     "coordinator": (
         "coordinator",
         "coordinator",
