@@ -5,55 +5,25 @@ The section `[airnode]` of the configuration: who answers API3's QRNG consumers,
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, SecretStr
 
 from oracle.chain_settings import Address, EndpointSettings, Name
+from oracle.protocols.airnode_published import (
+    COMMON_RRP,
+    CONFIRMATIONS,
+    UINT256_ARRAY_ENDPOINTS,
+    UINT256_ENDPOINTS,
+    rrp_address,
+)
 from oracle.source_settings import Section
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-# Where API3 has deployed AirnodeRrpV0: on most chains at one address.
-_RRP = "0xa0AD79D995DdeeB18a14eAef56A549A04e3Aa1Bd"
-_RRP_ELSEWHERE: Mapping[int, str] = {
-    11155111: "0x2ab9f26E18B64848cd349582ca3B55c2d06f507d",
-    42161: "0xb015ACeEdD478fc497A798Ab45fcED8BdEd08924",
-    43114: "0xC02Ea0f403d5f3D45a4F1d0d817e7A2601346c9E",
-    1088: "0xC02Ea0f403d5f3D45a4F1d0d817e7A2601346c9E",
-}
-# What API3's QRNG waited for when it ended.
-_CONFIRMATIONS: Mapping[int, int] = {
-    1: 6,
-    10: 25,
-    30: 3,
-    56: 25,
-    100: 15,
-    137: 20,
-    250: 80,
-    1088: 12,
-    1284: 6,
-    1285: 3,
-    2001: 20,
-    42161: 25,
-    43114: 25,
-}
+# Where API3's QRNG was not.
 _UNKNOWN_CHAIN = 25
 
-# The endpoint ids that API3 published: ANU, Quintessence Labs, Quantum Blockchains, and the
-# testnets' two generations.
-UINT256 = (
-    "0xfb6d017bb87991b7495f563db3c8cf59ff87b09781947bb1e417006ad7f55a78",
-    "0xffd1bbe880e7b2c662f6c8511b15ff22d12a4a35d5c8c17202893a5f10e25284",
-    "0x8cf0e7205eff59b8695db96b34ffe7a5a125a3ed263afa3353aef6c3d82debf9",
-    "0x94555f83f1addda23fdaa7c74f27ce2b764ed5cc430c66f5ff1bcf39d583da36",
-)
-UINT256_ARRAY = (
-    "0x27cc2713e7f968e4e86ed274a051a5c8aaee9cca66946f23af6f29ecea9704c3",
-    "0x4554e958a68d68de6a4f6365ff868836780e84ac3cba75ce3f4c78a85faa8047",
-    "0x09fd3663fdc0ab359a5ebcba098571122ddb2a80b00a503960b32e67491f52d7",
-    "0x9877ec98695c139310480b4323b9d474d48ec4595560348a2341218670f7fbc2",
+UINT256, UINT256_ARRAY = (
+    tuple(f"0x{id_.hex()}" for id_ in ids) for ids in (UINT256_ENDPOINTS, UINT256_ARRAY_ENDPOINTS)
 )
 
 
@@ -100,7 +70,7 @@ class AirnodeChainSettings(EndpointSettings):
         """
         The AirnodeRrpV0 contract.
         """
-        return self.rrp or _RRP_ELSEWHERE.get(self.chain_id, _RRP)
+        return self.rrp or rrp_address(self.chain_id) or COMMON_RRP
 
     @property
     def depth(self) -> int:
@@ -110,7 +80,7 @@ class AirnodeChainSettings(EndpointSettings):
         """
         if self.confirmations is not None:
             return self.confirmations
-        return 0 if self.devnet else _CONFIRMATIONS.get(self.chain_id, _UNKNOWN_CHAIN)
+        return 0 if self.devnet else CONFIRMATIONS.get(self.chain_id, _UNKNOWN_CHAIN)
 
     @property
     def draws_per_day(self) -> int | None:

@@ -69,7 +69,8 @@ CONFIRMATIONS = {
     43114: 25,  # Avalanche
 }
 
-_COMMON_RRP = "0xa0AD79D995DdeeB18a14eAef56A549A04e3Aa1Bd"
+# On most chains.
+COMMON_RRP = "0xa0AD79D995DdeeB18a14eAef56A549A04e3Aa1Bd"
 _COMMON_CHAINS = frozenset(
     {
         *(1, 10, 30, 31, 42, 56, 97, 100, 111, 137, 195, 196, 204, 223, 250, 252, 255, 919, 1101),
@@ -102,7 +103,7 @@ def rrp_address(chain_id: int) -> str | None:
     """
     Return where AirnodeRrpV0 is on a chain; nothing where API3 published none.
     """
-    return _COMMON_RRP if chain_id in _COMMON_CHAINS else _OTHER_RRP.get(chain_id)
+    return COMMON_RRP if chain_id in _COMMON_CHAINS else _OTHER_RRP.get(chain_id)
 
 
 def provider_of(airnode: str | None) -> Provider | None:

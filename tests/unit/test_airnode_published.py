@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import pytest
+from pydantic import SecretStr
 
+from oracle.airnode_settings import AirnodeChainSettings
 from oracle.chain.airnode_xpub import AirnodeXpub
 from oracle.protocols.airnode_published import (
     PROVIDERS,
@@ -40,3 +42,12 @@ def test_provider_is_known_by_its_airnode() -> None:
     assert provider is not None
     assert provider.name == "ANU"
     assert provider_of(None) is None
+
+
+@pytest.mark.parametrize(("chain_id", "depth"), [(288, 25), (43114, 25), (1, 6), (250, 80)])
+def test_node_reads_the_table(chain_id: int, depth: int) -> None:
+    settings = AirnodeChainSettings(
+        chain_id=chain_id, endpoints=[SecretStr("http://127.0.0.1:8545")]
+    )
+    assert settings.contract == rrp_address(chain_id)
+    assert settings.depth == depth
