@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from oracle.bench.gateway import GatewayFigures
     from oracle.bench.node import NodeFigures
     from oracle.bench.refill import RefillFigures
+    from oracle.bench.requesters import AirnodeFigures
 
 _SEEDS_MOST = 10_000
 
@@ -70,6 +71,61 @@ def node(requests: int, *, as_json: bool) -> None:
         print_json([each.document() for each in figures])
     else:
         _print_node(figures)
+
+
+@bench.command(epilog="Example: oracle bench airnode --requests 200 --json")
+@click.option("--requests", type=click.IntRange(20), default=200, show_default=True)
+@json_option
+def airnode(requests: int, *, as_json: bool) -> None:
+    """
+    Measure how a node answers consumers of API3 QRNG: one sponsor and twenty, on a chain that
+    mines at once and on one that mines every second.
+
+    The contract is API3's own. Node, chain and the one who asks share this machine.
+    """
+    from oracle.devnet.processes import find_anvil  # noqa: PLC0415 - not needed for --help
+
+    find_anvil()
+    figures = run_until_told(_airnode(requests, as_json=as_json))
+    if as_json:
+        print_json([each.document() for each in figures])
+    else:
+        _print_airnode(figures)
+
+
+async def _airnode(requests: int, *, as_json: bool) -> list[AirnodeFigures]:
+    from oracle.bench.requesters import measure_airnode  # noqa: PLC0415 - web3 is slow to import
+
+    say = _narrator(as_json=as_json)
+    figures = []
+    for block_seconds in (None, 1):
+        for sponsors in (1, 20):
+            with tempfile.TemporaryDirectory(prefix="oracle-bench-") as folder:
+                figures.append(
+                    await measure_airnode(
+                        Path(folder),
+                        requests=requests,
+                        sponsors=sponsors,
+                        block_seconds=block_seconds,
+                        say=say,
+                    )
+                )
+    return figures
+
+
+def _print_airnode(figures: Sequence[AirnodeFigures]) -> None:
+    from rich.console import Console  # noqa: PLC0415 - not needed for --help
+    from rich.table import Table  # noqa: PLC0415
+
+    table = Table(title=f"a burst of {figures[0].requests} requests", title_justify="left")
+    table.add_column("")
+    for each in figures:
+        table.add_column(f"{each.mining}, {each.sponsors} sponsors", justify="right")
+    documents = [each.document() for each in figures]
+    for name in documents[0]:
+        if name not in ("mining", "sponsors", "requests"):
+            table.add_row(name.replace("_", " "), *(str(each[name]) for each in documents))
+    Console().print(table)
 
 
 @bench.command(epilog="Example: oracle bench entropy --requests 10000 --json")

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
 # Requests per pass; and transactions of one wallet under way at once.
 MANY = 100
-MAX_IN_FLIGHT = 16
+MAX_IN_FLIGHT = 64
 # The contract's own work around a callback, calldata included: what is constant, and per byte.
 OVERHEAD, OVERHEAD_PER_BYTE = 90_000, 50
 # A `fail` calls nobody.
