@@ -22,6 +22,7 @@ from oracle.protocols.coordinator import (
 )
 from oracle.request import RandomnessRequest, State
 from oracle.store import batches, requests, transactions
+from oracle.store.schema import requests as table
 from oracle.store.transactions import Purpose, SlotState
 from oracle.witnesses import shown_by, shown_by_another
 
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
 MAX_GAP = 32
 # Transactions of one wallet under way at once: endpoints drop what queues deeper.
 MAX_IN_FLIGHT = 16
+# Drawn requests that one pass looks at, and as many that wait for cheaper gas.
+MAX_LOOKED_AT = 1000
 # Elements of a multiproof at most: two per level.
 MAX_PROOF = 16
 
@@ -53,9 +56,7 @@ async def sign(service: Service, head: Block) -> int:
     """
     moved = await _let_go(service, head)
     async with service.database.read() as connection:
-        drawn = await requests.in_states(
-            connection, service.chain_id, service.contract, [State.DRAWN]
-        )
+        drawn = await _drawn(connection, service)
         in_flight = await transactions.slots_in(
             connection, service.chain_id, service.contract, [SlotState.SIGNED, SlotState.SENT]
         )
@@ -92,6 +93,24 @@ async def sign(service: Service, head: Block) -> int:
         fault_point("signed")
         log.get().info("run_signed", first=run[0].seed_index, requests=len(run), slot=slot_id)
     return moved + sum(map(len, runs))
+
+
+async def _drawn(connection: AsyncConnection, service: Service) -> list[TrackedRequest]:
+    """
+    Return drawn requests in the order of their indices. Those that wait for cheaper gas, however
+    many, leave room for those that may not have to.
+    """
+    found = []
+    for where in (table.c.reason.is_distinct_from("loss_limit"), table.c.reason == "loss_limit"):
+        found += await requests.in_states(
+            connection,
+            service.chain_id,
+            service.contract,
+            [State.DRAWN],
+            where,
+            limit=MAX_LOOKED_AT,
+        )
+    return sorted(found, key=lambda tracked: tracked.request.seed_index)
 
 
 async def _say_why(service: Service, waiting: Sequence[TrackedRequest], reason: str) -> None:

@@ -38,10 +38,6 @@ async def _mine_at(bench: Bench, base_fee: int, blocks: int = 1) -> None:
         await bench.mine()
 
 
-async def _base_fee(bench: Bench) -> int:
-    return (await bench.service.reader.block()).base_fee
-
-
 async def _place(bench: Bench, request: RandomnessRequest) -> tuple[State, str | None]:
     tracked = await bench.tracked(request)
     return tracked.state, tracked.reason
@@ -54,7 +50,8 @@ async def test_a_request_waits_for_cheaper_gas_and_is_served_when_it_comes(
     new_bench: NewBench,
 ) -> None:
     bench = await new_bench(max_loss_gwei=0)
-    cheap = await _base_fee(bench)
+    cheap = GWEI
+    await _mine_at(bench, cheap)
     dear = 20 * cheap + GWEI
     request = await bench.roll()
     await _mine_at(bench, dear)
@@ -82,9 +79,28 @@ async def test_a_request_waits_for_cheaper_gas_and_is_served_when_it_comes(
     assert tracked.cost <= request.fee
 
 
+async def test_those_that_wait_for_gas_do_not_keep_the_others_from_being_looked_at(
+    new_bench: NewBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("oracle.steps.sign.MAX_LOOKED_AT", 1)
+    bench = await new_bench(max_loss_gwei=0)
+    await _mine_at(bench, GWEI)
+    dear = 50 * GWEI
+    waiting = [await bench.roll() for _ in range(2)]
+    await _mine_at(bench, dear)
+    await bench.walk(3)
+    assert [await _place(bench, one) for one in waiting] == [WAITING] * 2
+    await _mine_at(bench, dear)
+    other = await bench.roll()
+    await bench.walk()
+    assert await bench.state(other) is State.SENT
+    assert [await _place(bench, one) for one in waiting] == [WAITING] * 2
+
+
 async def test_what_may_be_lost_is_lost_and_not_a_gwei_more(new_bench: NewBench) -> None:
     bench = await new_bench(max_loss_gwei=10**6)
-    cheap = await _base_fee(bench)
+    cheap = GWEI
+    await _mine_at(bench, cheap)
     request = await bench.roll()
     await _mine_at(bench, 100 * GWEI)
     await bench.walk()
@@ -102,6 +118,7 @@ async def test_what_may_be_lost_is_lost_and_not_a_gwei_more(new_bench: NewBench)
 
 async def test_a_request_whose_time_runs_out_is_served_at_any_price(new_bench: NewBench) -> None:
     bench = await new_bench(max_loss_gwei=0, window=256)
+    await _mine_at(bench, GWEI)
     dear = 50 * GWEI
     request = await bench.roll()
     # The next block would leave a quarter of the window before the margin at its end.
@@ -127,6 +144,7 @@ async def test_a_request_whose_time_runs_out_is_served_at_any_price(new_bench: N
 
 async def test_a_value_that_is_known_already_waits_for_nothing(new_bench: NewBench) -> None:
     bench = await new_bench(max_loss_gwei=0)
+    await _mine_at(bench, GWEI)
     request = await bench.roll()
     await bench.walk()
     assert await bench.state(request) is State.SENT
@@ -169,6 +187,7 @@ async def _pass(bench: Bench, base_fee: int, blocks: int) -> None:
 
 async def test_the_fee_follows_what_serving_costs_within_its_band(new_bench: NewBench) -> None:
     bench = await new_bench(**BAND)
+    await _mine_at(bench, GWEI)
     before = await _margin(bench)
     assert before == 12_000
     # Nothing was served yet: nothing is known of costs.
