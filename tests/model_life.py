@@ -44,9 +44,12 @@ lasting = st.sampled_from([False, False, True])
 depths = st.one_of(st.integers(1, DEPTH), st.integers(1, 12), st.integers(1, WINDOW))
 
 
-#: A pass of one side or the other, after so many new requests and blocks of its chain.
+#: A pass of the side that it happens to, or of the other one, after so many new requests and
+#: blocks of its chain.
 passes = st.lists(
-    st.tuples(sides, st.sampled_from([1, 0, 0, 2]), st.sampled_from([1, 0, 2, 5])),
+    st.tuples(
+        st.sampled_from([0, 0, 1]), st.sampled_from([1, 0, 0, 2]), st.sampled_from([1, 0, 2, 5])
+    ),
     min_size=1,
     max_size=4,
 )
@@ -61,9 +64,10 @@ def misfortune(
 
     def decorate(happens: Callable[..., Remedy | None]) -> Any:
         @wraps(happens)
-        def happens_to(self: Living, then: list[tuple[int, int, int]], **drawn: object) -> None:
+        def happens_to(self: Living, then: list[tuple[int, int, int]], **drawn: Any) -> None:
             remedy = happens(self, **drawn)
-            for side, asked, blocks in then:
+            for other, asked, blocks in then:
+                side = drawn.get("side", 0) ^ other
                 for _ in range(asked):
                     self.queue(self.tracks[side], REQUESTER)
                 for _ in range(blocks):
@@ -157,7 +161,16 @@ class Living(RuleBasedStateMachine):
         depth = min(depth, chain.number - DEPTH - 2)
         if depth < 1:
             return
+        gone = chain.blocks[-depth:]
         chain.rewind(depth, keep=lambda tx: fate >> tx.hash[0] % 16 & 1 == 0)
+        if fate & 1:
+            # Every request comes back at its height, and so with its id.
+            back, chain.waiting = chain.waiting, []
+            for place, block in enumerate(gone):
+                chain.waiting += [tx for tx in block.txs if tx in back]
+                chain.mine(wallets=fate >> place % 16 & 1 == 0)
+            chain.waiting += [tx for tx in back if not any(tx in block.txs for block in gone)]
+            depth = 0
         if newcomer:
             late, chain.waiting = chain.waiting, []
             self.queue(track, REQUESTER)

@@ -73,10 +73,19 @@ class Life(Living):
         for _ in range(blocks):
             self.tracks[side].chain.mine()
 
-    @misfortune(side=sides, blocks=st.integers(1, 12))
-    def mine_without_wallets(self, side: int, blocks: int) -> None:
+    @misfortune(side=sides, blocks=st.integers(1, 12), fresh=st.booleans())
+    def jam(self, side: int, blocks: int, fresh: bool) -> None:  # noqa: FBT001
+        """
+        No block has room for wallets, after something was sent if it is `fresh`.
+        """
+        track = self.tracks[side]
+        if fresh:
+            self.queue(track, REQUESTER)
+            for _ in range(DEPTH + 1):
+                track.chain.mine()
+            self.loop.run(self.one_pass(track))
         for _ in range(blocks):
-            self.tracks[side].chain.mine(wallets=False)
+            track.chain.mine(wallets=False)
 
     @misfortune(side=sides)
     def cancel(self, side: int) -> None:
@@ -211,6 +220,7 @@ class Life(Living):
         for _ in range(1 + blocks):
             lie.mine()
         track.primary.chain = lie
+        self.loop.run(self.one_pass(track))
         return None if lasts else restore(track.primary, "chain", track.chain)
 
     @misfortune(side=sides)
