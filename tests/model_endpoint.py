@@ -15,9 +15,11 @@ from tests.model_chain import Mined, ModelChain, Tx, read_signed
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Sequence
 
-#: What an endpoint can do wrong: not answer, be behind, hide logs, tell them twice, or show its
-#: own block hashes in them.
-Fault = Literal["down", "behind", "hides", "repeats", "garbles"]
+# Blocks whose logs an endpoint does not have yet, though it has them.
+HIDDEN = 3
+#: What an endpoint can do wrong: not answer, be behind, hide the newest logs or all of them, tell
+#: them twice, or show its own block hashes in them.
+Fault = Literal["down", "behind", "hides", "empty", "repeats", "garbles"]
 
 
 @dataclass
@@ -80,8 +82,11 @@ class Endpoint:
         """
         logs = [log for block in blocks for receipt in block.receipts for log in receipt.logs]
         match self.fault:
-            case "hides":
+            case "empty":
                 return []
+            case "hides":
+                newest = self.shown[-1].header.number
+                return [log for log in logs if log.block_number <= newest - HIDDEN]
             case "repeats":
                 return [log for log in logs for _ in range(2)]
             case "garbles":

@@ -66,7 +66,8 @@ class Watcher:
         """
         for track in self.node.tracks:
             witness = track.witness
-            if witness.fault in (None, "behind", "repeats"):
+            # What is deep has its logs where only the newest are hidden.
+            if witness.fault in (None, "behind", "hides", "repeats"):
                 self.witnessed[track.name] |= self.deep(track, witness.shown)
 
     def made(self, track: Track, block: Mined) -> list[RandomnessRequest]:

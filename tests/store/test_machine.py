@@ -174,7 +174,7 @@ class Life(Living):
 
     @misfortune(
         side=sides,
-        fault=st.sampled_from(["down", "behind", "hides", "repeats", "garbles"]),
+        fault=st.sampled_from(["down", "behind", "hides", "empty", "repeats", "garbles"]),
         lasts=lasting,
     )
     def trouble_witness(

@@ -62,6 +62,17 @@ async def test_endpoint_that_tells_logs_twice_stops_nothing(node: Node) -> None:
     assert await states(node, track) == [State.DONE]
 
 
+async def test_logs_that_an_endpoint_did_not_have_yet_are_read_later(node: Node) -> None:
+    track = node.tracks[0]
+    ask(track)
+    track.primary.fault = "hides"
+    await walk(node, track, blocks=1)
+    assert await states(node, track) == []
+    track.primary.fault = None
+    await walk(node, track, blocks=2 * DEPTH + 2)
+    assert await states(node, track) == [State.DONE]
+
+
 @pytest.mark.parametrize("state", [State.SENT, State.MINED, State.DONE])
 async def test_request_gets_no_second_nonce_while_its_first_may_land(
     node: Node, state: State
