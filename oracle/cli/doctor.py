@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from oracle.doctor.advice import Advice, Target
     from oracle.doctor.examine import Asked, Consumer
 
-_ETHER = 10**18
-
 
 @click.command(
     epilog="Example: oracle doctor 0xYourConsumer --rpc https://… --airnode-xpub xpub6C…"
@@ -87,7 +85,6 @@ def doctor(  # noqa: PLR0913, PLR0917 - one parameter per option
             uint256=_id(endpoint_id, "--endpoint-id"),
             uint256_array=_id(array_endpoint_id, "--array-endpoint-id"),
             answers=answers,
-            sender=None if sender is None else checked_address(sender, "--from"),
         )
     found, advice = asyncio.run(
         _examine(
@@ -96,6 +93,7 @@ def doctor(  # noqa: PLR0913, PLR0917 - one parameter per option
             None if rrp is None else checked_address(rrp, "--rrp"),
             from_block,
             target,
+            None if sender is None else checked_address(sender, "--from"),
         )
     )
     if as_json:
@@ -107,7 +105,12 @@ def doctor(  # noqa: PLR0913, PLR0917 - one parameter per option
 
 
 async def _examine(
-    rpc_url: str, address: str, rrp: str | None, first: int | None, target: Target | None
+    rpc_url: str,
+    address: str,
+    rrp: str | None,
+    first: int | None,
+    target: Target | None,
+    sender: str | None,
 ) -> tuple[Consumer, Advice]:
     from oracle.chain.reader import Web3Reader  # noqa: PLC0415 - web3 is slow to import
     from oracle.doctor.advice import advise  # noqa: PLC0415 - as above
@@ -116,7 +119,7 @@ async def _examine(
     reader = Web3Reader(rpc_url)
     try:
         consumer = await examine(reader, address, rrp=rrp, first=first)
-        return consumer, await advise(reader, consumer, target)
+        return consumer, await advise(reader, consumer, target, sender=sender)
     finally:
         await reader.close()
 
@@ -186,6 +189,8 @@ def _document(consumer: Consumer, advice: Advice) -> dict[str, object]:
 
 
 def _print(consumer: Consumer, advice: Advice, target: Target | None) -> None:
+    from oracle.doctor.advice import ETHER  # noqa: PLC0415 - slow to import
+
     click.echo(f"{consumer.address} on chain {consumer.chain_id}: {_VERDICTS[advice.verdict]}")
     for reason in advice.reasons:
         click.echo(f"  {reason}")
@@ -201,7 +206,7 @@ def _print(consumer: Consumer, advice: Advice, target: Target | None) -> None:
     for number, step in enumerate(advice.steps, 1):
         click.echo(f"\nTransaction {number}: {step.purpose}")
         click.echo(f"  from  {step.sender or 'anybody'}\n  to    {step.to}")
-        click.echo(f"  value {step.value} wei ({step.value / _ETHER:.6f} ether)")
+        click.echo(f"  value {step.value} wei ({step.value / ETHER:.6f} ether)")
         click.echo(f"  data  {_hex(step.data)}")
     if target is None and advice.verdict == "movable":
         click.echo("Give --airnode-xpub to get the transactions.")

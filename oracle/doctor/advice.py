@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from oracle.chain.reader import Web3Reader
     from oracle.doctor.examine import Asked, Consumer
 
+ETHER = 10**18
 # What one answer to a small consumer costs at most; a callback that does much costs more.
 GAS_PER_ANSWER = 150_000
 # Who sends when nobody is known: what works for it works for everybody.
@@ -85,19 +86,21 @@ class Advice:
 class Target:
     """
     Where to move: an Airnode and the ids of its endpoints, those of the consumer if unset, and for
-    how many answers to pay ahead. `sender` is who would send the transactions, the owner if unset.
+    how many answers to pay ahead.
     """
 
     xpub: AirnodeXpub
     uint256: bytes | None
     uint256_array: bytes | None
     answers: int
-    sender: str | None
 
 
-async def advise(reader: Web3Reader, consumer: Consumer, target: Target | None) -> Advice:
+async def advise(
+    reader: Web3Reader, consumer: Consumer, target: Target | None, *, sender: str | None = None
+) -> Advice:
     """
-    Judge a consumer; with a target, say what to send and try it, without sending anything.
+    Judge a consumer; with a target, say what to send. Nothing is sent, but tried: as `sender`, who
+    is the consumer's owner if unset.
     """
     setters = _setters(consumer)
     if not setters:
@@ -105,7 +108,7 @@ async def advise(reader: Web3Reader, consumer: Consumer, target: Target | None) 
     reasons = [f"its code has {', '.join(setters)}"]
     if consumer.upgradeable:
         reasons.append("it is behind an upgradeable proxy: what is said here holds for today")
-    sender = consumer.owner if target is None or target.sender is None else target.sender
+    sender = sender or consumer.owner
     if sender is not None and not int(sender, 16):
         sender = None
     values = _values(consumer, target)
@@ -274,7 +277,7 @@ async def _remarks(reader: Web3Reader, consumer: Consumer, wallet: str) -> list[
     old = consumer.asked.wallet
     if old is not None and old != wallet and (left := await reader.balance(old)):
         remarks.append(
-            f"its present sponsor wallet {old} holds {left} wei: only that wallet's Airnode can "
-            "return them"
+            f"its present sponsor wallet {old} holds {left} wei ({left / ETHER:.6f} ether): only "
+            "that wallet's Airnode can return them"
         )
     return remarks

@@ -232,9 +232,10 @@ async def test_owner_is_who_sends(bench: AirnodeBench, doctor: Doctor) -> None:
     consumer = await stranded(bench)
     _, said = await doctor.towards_us(consumer)
     assert said["owner"] == said["transactions"][0]["from"] == Devnet.player().address
-    code, said = await doctor.towards_us(consumer, "--from", STRANGER)
-    assert (code, said["verdict"]) == (1, "unclear")
-    assert any("--from" in reason for reason in said["reasons"])
+    for xpub in ([], ["--airnode-xpub", str(bench.keys.xpub)]):
+        code, said = await doctor(consumer, "--from", STRANGER, *xpub)
+        assert (code, said["verdict"]) == (1, "unclear")
+        assert any("--from" in reason for reason in said["reasons"])
 
 
 async def test_consumer_without_an_owner_cannot_move(bench: AirnodeBench, doctor: Doctor) -> None:
