@@ -22,7 +22,9 @@ contract MoodyQrng is RrpRequesterV0 {
 
     constructor(address airnodeRrp_) RrpRequesterV0(airnodeRrp_) {}
 
-    function setRequestParameters(address airnode_, bytes32 endpointId_, bytes32, address sponsorWallet_) external {
+    function setRequestParameters(address airnode_, bytes32 endpointId_, bytes32, address sponsorWallet_)
+        external
+    {
         (_airnode, _endpointId, _sponsorWallet) = (airnode_, endpointId_, sponsorWallet_);
     }
 
@@ -41,7 +43,9 @@ contract MoodyQrng is RrpRequesterV0 {
         uint256 word = abi.decode(data, (uint256));
         if (mood == Mood.Hungry) {
             // Some 1.1 million gas.
-            for (uint256 i = 0; i < 50; i++) _eaten[uint256(keccak256(abi.encode(word, i)))] = i + 1;
+            for (uint256 i = 0; i < 50; i++) {
+                _eaten[uint256(keccak256(abi.encode(word, i)))] = i + 1;
+            }
         }
         answers[requestId]++;
     }
