@@ -6,17 +6,19 @@ from __future__ import annotations
 
 import re
 import shlex
+import tomllib
 from pathlib import Path
 
 import click
 import pytest
 from eth_hash.auto import keccak
 
+from oracle.airnode_settings import AirnodeSettings
 from oracle.cli.main import cli
 from oracle.doctor.advice import GAS_PER_ANSWER, SETTERS, Verdict
 from oracle.doctor.examine import LOOK_BACK
 from oracle.protocols.airnode_calls import MAX_RESPONSE, MAX_WORDS
-from oracle.protocols.airnode_published import RRP_CHAINS
+from oracle.protocols.airnode_published import RRP_CHAINS, UINT256_ENDPOINTS, rrp_address
 
 pytestmark = pytest.mark.unit
 
@@ -52,3 +54,12 @@ def test_figures_are_the_codes() -> None:
     assert f"on {len(RRP_CHAINS)} chains" in TEXT
     for verdict in Verdict:
         assert f"| `{verdict}` |" in TEXT
+
+
+def test_configuration_is_one() -> None:
+    [text] = re.findall(r"```toml\n(.*?)```", TEXT, flags=re.DOTALL)
+    settings = AirnodeSettings.model_validate(tomllib.loads(text)["airnode"])
+    [chain] = settings.chains.values()
+    assert chain.is_trusted
+    assert chain.contract == rrp_address(1)
+    assert chain.uint256 == tuple(f"0x{id_.hex()}" for id_ in UINT256_ENDPOINTS)
