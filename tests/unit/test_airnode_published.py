@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import pytest
-from pydantic import SecretStr
 
 from oracle.airnode_settings import AirnodeChainSettings
 from oracle.chain.airnode_xpub import AirnodeXpub
@@ -46,8 +45,8 @@ def test_provider_is_known_by_its_airnode() -> None:
 
 @pytest.mark.parametrize(("chain_id", "depth"), [(288, 25), (43114, 25), (1, 6), (250, 80)])
 def test_node_reads_the_table(chain_id: int, depth: int) -> None:
-    settings = AirnodeChainSettings(
-        chain_id=chain_id, endpoints=[SecretStr("http://127.0.0.1:8545")]
+    settings = AirnodeChainSettings.model_validate(
+        {"chain_id": chain_id, "endpoints": ["http://127.0.0.1:8545"]}
     )
     assert settings.contract == rrp_address(chain_id)
     assert settings.depth == depth
