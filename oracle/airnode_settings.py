@@ -45,6 +45,8 @@ class AirnodeChainSettings(EndpointSettings):
     One AirnodeRrpV0 on one chain.
     """
 
+    #: depth at which a block counts; default: API3's on that chain, else 25, on a devnet 0
+    confirmations: Annotated[int, Field(ge=0)] | None = None
     rrp: Address | None = None  #: the AirnodeRrpV0 contract; default: API3's on that chain
     start_block: Annotated[int, Field(ge=0)] | None = None  #: the first that is read; default: now
     uint256: tuple[EndpointId, ...] = UINT256  #: ids answered with one number
