@@ -163,27 +163,27 @@ async def prune(tx: AsyncConnection, pool: Pool, doomed: Sequence[Finished], mar
         indices = [one.seed_index for one in kept]
         await pool.erase_unrevealed(tx, *place, indices)
         await pool.erase_revealed(tx, *place, indices)
-    for state in _FINISHED:
-        ids = [one.key.request_id for one in doomed if one.state is state]
-        if ids:
-            await _drop_requests(tx, *place, state, ids)
+    await _drop_requests(tx, *place, doomed)
     slots = {one.transaction_id for one in doomed} - {None}
     await _drop_slots(tx, [slot for slot in slots if slot is not None])
 
 
 async def _drop_requests(
-    tx: AsyncConnection, chain_id: int, contract: str, state: State, ids: Sequence[bytes]
+    tx: AsyncConnection, chain_id: int, contract: str, doomed: Sequence[Finished]
 ) -> None:
-    dropped = await tx.execute(
-        delete(requests).where(
-            requests.c.chain_id == chain_id,
-            requests.c.contract == contract,
-            requests.c.request_id.in_(ids),
-            requests.c.state == state,
-        )
+    ids = [one.key.request_id for one in doomed]
+    these = (
+        requests.c.chain_id == chain_id,
+        requests.c.contract == contract,
+        requests.c.request_id.in_(ids),
     )
-    if dropped.rowcount != len(ids):
-        raise StaleStateError(f"a request that was to be pruned is not {state} any more")
+    # By their ids alone: with the state beside so many, SQLite reads all that is in it.
+    rows = await tx.execute(select(requests.c.request_id, requests.c.state).where(*these))
+    if {(id_, State(state)) for id_, state in rows} != {
+        (one.key.request_id, one.state) for one in doomed
+    }:
+        raise StaleStateError("a request that was to be pruned has moved")
+    await tx.execute(delete(requests).where(*these))
     await tx.execute(
         delete(request_events).where(
             request_events.c.chain_id == chain_id,

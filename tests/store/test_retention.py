@@ -5,6 +5,7 @@ What is pruned, what stays, and that the chain may tell it all again.
 from __future__ import annotations
 
 import asyncio
+import re
 import shutil
 import tempfile
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sqlalchemy import func, select, text
+from sqlalchemy import event, func, select, text
 
 from oracle.errors import InconsistentChainError, SeedGoneError, StaleStateError
 from oracle.protocols.coordinator import Cancelled
@@ -209,6 +210,32 @@ async def test_a_pass_takes_a_slice_of_the_lowest_blocks(database: Database, poo
             sizes.append([one.block_number for one in found])
             await retention.prune(tx, pool, found, MARK)
     assert sizes == [[104, 105, 106], [107, 108, 109], [110]]
+
+
+async def test_a_slice_is_found_by_its_ids_however_large_it_is(
+    database: Database, pool: Pool
+) -> None:
+    said: dict[str, Any] = {}
+
+    def listen(*told: Any) -> None:
+        _, _, statement, parameters, _, many = told
+        said[statement] = parameters[0] if many else parameters
+
+    engine = database._engine.sync_engine
+    async with database.write() as tx:
+        for index in range(300):
+            await put(tx, make_request(index), State.DONE)
+        found = await doomed(tx, limit=300)
+        event.listen(engine, "before_cursor_execute", listen)
+        await retention.prune(tx, pool, found, MARK)
+        event.remove(engine, "before_cursor_execute", listen)
+        plans = []
+        for statement, parameters in said.items():
+            rows = await tx.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)
+            plans += [row.detail for row in rows if " request" in row.detail]
+    assert len(plans) >= 3
+    for plan in plans:
+        assert re.search(r"^SEARCH .*(request|transaction)_id=\?", plan), plan
 
 
 async def test_what_moved_meanwhile_is_not_pruned(database: Database, pool: Pool) -> None:
