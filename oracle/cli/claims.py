@@ -259,7 +259,7 @@ async def restored_at(tx: AsyncConnection, chain_id: int, contract: str, head: i
     unless the database was restored from a backup.
     """
     from oracle.store.cursors import get_setting, put_setting  # noqa: PLC0415 - slow to import
-    from oracle.store.pool import RESTORED  # noqa: PLC0415
+    from oracle.store.epochs import RESTORED  # noqa: PLC0415
 
     epoch = await get_setting(tx, RESTORED)
     if epoch is None:

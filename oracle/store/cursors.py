@@ -7,7 +7,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sqlalchemy import exists, insert, select, update
+from sqlalchemy import delete, exists, insert, select, update
 
 from oracle.store.schema import cursors, settings
 
@@ -80,6 +80,13 @@ async def put_setting(tx: AsyncConnection, name: str, value: str) -> None:
     updated = await tx.execute(update(settings).where(settings.c.name == name).values(value=value))
     if not updated.rowcount:
         await tx.execute(insert(settings).values(name=name, value=value))
+
+
+async def drop_setting(tx: AsyncConnection, name: str) -> None:
+    """
+    Forget a setting of this database.
+    """
+    await tx.execute(delete(settings).where(settings.c.name == name))
 
 
 async def knows_a_chain(connection: AsyncConnection) -> bool:

@@ -4,24 +4,24 @@ The durable pool of entropy: encrypted, every block bound to one purpose, erased
 
 from __future__ import annotations
 
-import asyncio
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from sqlalchemy import Text, bindparam, cast, exists, func, insert, literal, select, update
 
-from oracle.errors import PoolError, PoolKeyError, SeedGoneError
-from oracle.faults import fault_point
+from oracle.errors import PoolError, SeedGoneError
 from oracle.request import State
 from oracle.store.closing import unrevealed_done
 from oracle.store.cursors import get_setting, put_setting
 from oracle.store.engine import now
+from oracle.store.epochs import Epochs
 from oracle.store.lineage import KEY_CHECK, inherit_digests, wrong_key
 from oracle.store.schema import block_inputs, blocks, requests, reveals
 from oracle.store.seal import EpochFile, PoolKey, Sealed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import AsyncIterator, Iterable, Sequence
 
     from sqlalchemy import ColumnElement
     from sqlalchemy.ext.asyncio import AsyncConnection
@@ -30,9 +30,6 @@ if TYPE_CHECKING:
 
 SEED_BYTES = 32
 _INDICES_AT_ONCE = 500  # a statement holds only so many parameters
-_EPOCH = "pool_epoch"
-# The epoch at which the database was last found to be a restored backup.
-RESTORED = "restored_epoch"
 # A request in one of these needs its seed no more once its window has passed.
 _CLOSED = {State.DONE, State.CANCELLED, State.EXPIRED, State.FAILED}
 
@@ -100,6 +97,7 @@ class Pool:
     def __init__(self, key: PoolKey, epoch: EpochFile) -> None:
         self.key = key
         self._epoch = epoch
+        self._epochs = Epochs(epoch)
         # What was erased lives on in the write-ahead log until it is truncated: at the start
         # nobody knows.
         self._unwiped = True
@@ -125,24 +123,24 @@ class Pool:
 
         Raises `PoolKeyError` when the database was written with another key.
         """
+        dropped = 0
         async with database.write() as tx:
             reached, stored = await self.epochs(tx)
             if await get_setting(tx, KEY_CHECK) is None:
                 await put_setting(tx, KEY_CHECK, self.key.check_value())
             await inherit_digests(tx, self.key)
-            if reached == stored:
-                return 0
-            # A backup, or a crash between the file and the database. What is bound has its purpose
-            # in every copy of this database and may keep it; what looks fresh here may have been
-            # used by the original.
-            dropped = await tx.execute(
-                update(blocks)
-                .where(blocks.c.purpose.is_(None), blocks.c.ciphertext.is_not(None))
-                .values(ciphertext=None, destroyed_at=now())
-            )
-            await put_setting(tx, _EPOCH, str(reached))
-            await put_setting(tx, RESTORED, str(reached))
-            return dropped.rowcount
+            if reached != stored:
+                # A backup. What is bound has its purpose in every copy of this database and may
+                # keep it; what looks fresh here may have been used by the original.
+                gone = await tx.execute(
+                    update(blocks)
+                    .where(blocks.c.purpose.is_(None), blocks.c.ciphertext.is_not(None))
+                    .values(ciphertext=None, destroyed_at=now())
+                )
+                dropped = gone.rowcount
+                await self._epochs.note_restored(tx, reached)
+        await self._epochs.finish(reached)
+        return dropped
 
     async def epochs(self, connection: AsyncConnection) -> tuple[int, int]:
         """
@@ -153,21 +151,7 @@ class Pool:
         check = await get_setting(connection, KEY_CHECK)
         if check not in (None, self.key.check_value()):
             raise await wrong_key(connection, self.key, self._epoch)
-        stored = int(await get_setting(connection, _EPOCH) or 0)
-        reached = self._epoch.read()
-        if reached is None and stored:
-            raise PoolKeyError(
-                "the epoch file beside the pool key is missing, so a restored backup could not be "
-                f"told from the original: put it back, or write {stored} into it if this database "
-                "is the original"
-            )
-        reached = reached or 0
-        if reached < stored:
-            raise PoolKeyError(
-                f"the epoch file says {reached} and the database {stored}: the file is an old "
-                "copy, put the right one beside the pool key"
-            )
-        return reached, stored
+        return await self._epochs.compare(connection)
 
     async def add(self, tx: AsyncConnection, new: Sequence[SeedBlock]) -> None:
         """
@@ -251,13 +235,10 @@ class Pool:
         """
         Bind one block to each purpose, the oldest first, all or none; return the 32-byte seeds.
 
-        Guarantees: the epoch file is ahead of the binding. A purpose that has a block already
-        violates a constraint. Raises `PoolError` when the pool holds too few blocks; nothing is
-        bound then.
+        Guarantees: as `binding` gives them. A purpose that has a block already violates a
+        constraint. Raises `PoolError` when the pool holds too few blocks; nothing is bound then.
         """
-        epoch = await self.advance_epoch(database)
-        async with database.write() as tx:
-            await self.put_epoch(tx, epoch)
+        async with self.binding(database) as tx:
             free = await tx.scalars(
                 select(blocks.c.id)
                 .where(blocks.c.purpose.is_(None), blocks.c.ciphertext.is_not(None))
@@ -310,22 +291,13 @@ class Pool:
         )
         return result.rowcount
 
-    async def advance_epoch(self, database: Database) -> int:
+    @asynccontextmanager
+    async def binding(self, database: Database) -> AsyncIterator[AsyncConnection]:
         """
-        Advance the epoch file and return its number, which goes with `put_epoch` into the
-        transaction that binds.
+        Yield the transaction in which blocks get their purposes, see `Epochs.binding`.
         """
-        async with database.read() as connection:
-            epoch = int(await get_setting(connection, _EPOCH) or 0) + 1
-        await asyncio.to_thread(self._epoch.write, epoch)
-        fault_point("epoch-advanced")
-        return epoch
-
-    async def put_epoch(self, tx: AsyncConnection, epoch: int) -> None:
-        """
-        Bring the database to the epoch of the file.
-        """
-        await put_setting(tx, _EPOCH, str(epoch))
+        async with self._epochs.binding(database) as tx:
+            yield tx
 
     async def seed(
         self, connection: AsyncConnection, chain_id: int, contract: str, index: int

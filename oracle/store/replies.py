@@ -95,14 +95,12 @@ class Replies:
         """
         Take up to `count` fresh blocks out of the pool, the oldest first.
 
-        Guarantees: the epoch file is ahead of the reservation.
+        Guarantees: those of `Pool.binding`.
         """
         async with self._database.read() as connection:
             if not await connection.scalar(select(exists().where(*_FRESH))):
                 return []
-        epoch = await self._pool.advance_epoch(self._database)
-        async with self._database.write() as tx:
-            await self._pool.put_epoch(tx, epoch)
+        async with self._pool.binding(self._database) as tx:
             rows = (
                 await tx.execute(
                     select(

@@ -118,22 +118,36 @@ class PoolKey:
         self._digest_key = self.open(sealed, _DIGEST_KEY_CONTEXT)
 
 
+@dataclass(frozen=True, slots=True)
+class Epoch:
+    """
+    What an epoch file holds: the counter, and while it is being advanced the mark of the database
+    that does so.
+    """
+
+    number: int
+    mark: str | None = None
+
+
 class EpochFile:
     """
     A counter in a file outside the database, advanced before entropy is bound.
 
-    A database that shows a smaller number than its file is a restored backup.
+    A database that shows a smaller number than its file is a restored backup, unless the file
+    holds a mark that this database knows: then a crash cut the binding off, and nothing that it
+    bound was used.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
 
-    def read(self) -> int | None:
+    def read(self) -> Epoch | None:
         """
-        Return the counter; nothing if there is no file yet.
+        Return what the file holds; nothing if there is no file yet.
         """
         try:
-            return int(self._path.read_text(encoding="ascii"))
+            number, _, mark = self._path.read_text(encoding="ascii").strip().partition(" ")
+            return Epoch(int(number), mark or None)
         except FileNotFoundError:
             return None
         except ValueError:
@@ -154,11 +168,13 @@ class EpochFile:
                 "create it, or set pool.epoch_file"
             )
 
-    def write(self, value: int) -> None:
+    def write(self, value: int, mark: str | None = None) -> None:
         """
         Set the counter durably: the file is replaced as a whole, or not at all.
+
+        With a mark it is an advance that is not finished, until it is written without.
         """
-        _replace(self._path, f"{value}\n")
+        _replace(self._path, f"{value}\n" if mark is None else f"{value} {mark}\n")
 
     def retired(self) -> list[str]:
         """

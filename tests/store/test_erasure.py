@@ -146,7 +146,7 @@ async def test_blocks_of_a_restored_backup_are_in_no_file(
     await filled.bind(database, CHAIN_ID, COORDINATOR, range(BATCH))
     reached = epoch.read()
     assert reached is not None
-    epoch.write(reached + 1)
+    epoch.write(reached.number + 1)
     again = Pool(key, epoch)
     assert await again.unlock(database) == BLOCKS - BATCH
     await again.wipe(database)

@@ -322,16 +322,6 @@ async def test_changed_block_does_not_become_a_seed(database: Database, pool: Po
     await changed.close()
 
 
-async def test_epoch_file_is_ahead_before_anything_is_bound(
-    database: Database, pool: Pool, epoch: EpochFile
-) -> None:
-    await fill(database, pool, 4)
-    assert epoch.read() is None
-    for count in (1, 2, 3):
-        await bind(database, pool, range(count - 1, count))
-        assert epoch.read() == count
-
-
 async def test_restored_backup_loses_what_is_unbound_and_keeps_what_is_bound(
     database: Database, pool: Pool, key: PoolKey, epoch: EpochFile, tmp_path: Path
 ) -> None:
@@ -351,39 +341,6 @@ async def test_restored_backup_loses_what_is_unbound_and_keeps_what_is_bound(
     assert await Pool(key, epoch).unlock(backup) == 0
     assert await fresh(backup, restored) == 2
     await backup.close()
-
-
-async def test_crash_between_epoch_file_and_database_drops_the_unbound(
-    database: Database, pool: Pool, key: PoolKey, epoch: EpochFile
-) -> None:
-    await fill(database, pool, 4)
-    await bind(database, pool, range(2))
-    reached = epoch.read()
-    assert reached is not None
-    epoch.write(reached + 1)
-    assert await Pool(key, epoch).unlock(database) == 2
-
-
-async def test_old_epoch_file_is_refused(
-    database: Database, pool: Pool, key: PoolKey, epoch: EpochFile
-) -> None:
-    await fill(database, pool, 2)
-    await bind(database, pool, range(1))
-    await bind(database, pool, range(1, 2))
-    epoch.write(1)
-    with pytest.raises(PoolKeyError, match="the epoch file says 1 and the database 2") as caught:
-        await Pool(key, epoch).unlock(database)
-    assert "put the right one beside the pool key" in str(caught.value)
-
-
-async def test_missing_epoch_file_is_refused(
-    database: Database, pool: Pool, key: PoolKey, tmp_path: Path
-) -> None:
-    await fill(database, pool, 1)
-    await bind(database, pool, range(1))
-    with pytest.raises(PoolKeyError, match=r"the epoch file .* is missing") as caught:
-        await Pool(key, EpochFile(tmp_path / "nowhere")).unlock(database)
-    assert "put it back, or write 1 into it" in str(caught.value)
 
 
 def test_seed_is_not_in_the_representation_of_a_block() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from datetime import date
 from typing import TYPE_CHECKING
@@ -10,13 +11,15 @@ from sqlalchemy.exc import IntegrityError
 
 from oracle.errors import ConfigError, InvariantError
 from oracle.store import clients
+from oracle.store.engine import Database
 from oracle.store.pool import Pool
 from oracle.store.replies import Replies
 from oracle.store.schema import blocks, gateway_clients
 from tests.factories import CHAIN_ID, COORDINATOR, make_block, make_seed
 
 if TYPE_CHECKING:
-    from oracle.store.engine import Database
+    from pathlib import Path
+
     from oracle.store.replies import ReservedBlock
     from oracle.store.seal import EpochFile, PoolKey
 
@@ -108,17 +111,18 @@ async def test_what_a_dead_process_reserved_is_destroyed_and_nothing_else(
 
 
 async def test_restored_backup_serves_nothing_that_the_original_served(
-    database: Database, pool: Pool, replies: Replies, key: PoolKey, epoch: EpochFile
+    database: Database, replies: Replies, key: PoolKey, epoch: EpochFile, tmp_path: Path
 ) -> None:
-    reached = epoch.read() or 0
+    await replies.reserve(4)
+    assert await database.wipe()
+    shutil.copy(database.path, tmp_path / "backup.db")
     await replies.reserve(10)
-    # The backup was made before the reservation: its epoch is the old one.
-    async with database.write() as tx:
-        await pool.put_epoch(tx, reached)
+    backup = await Database.open(tmp_path / "backup.db", exclusive=True)
     restored = Pool(key, epoch)
-    assert await restored.unlock(database) == 590
-    assert await Replies(database, restored).drop_reserved() == 10
-    assert await fresh(database, restored) == 0
+    assert await restored.unlock(backup) == 596
+    assert await Replies(backup, restored).drop_reserved() == 4
+    assert await fresh(backup, restored) == 0
+    await backup.close()
 
 
 async def test_simulated_blocks_are_noticed_until_they_are_gone(

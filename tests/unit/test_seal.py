@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from oracle.errors import PoolKeyError
-from oracle.store.seal import EpochFile, PoolKey, Sealed
+from oracle.store.seal import Epoch, EpochFile, PoolKey, Sealed
 
 pytestmark = pytest.mark.unit
 
@@ -93,8 +93,17 @@ def test_epoch_is_read_as_it_was_written(tmp_path: Path) -> None:
     path = tmp_path / "epoch"
     for value in (1, 2, 10**12):
         EpochFile(path).write(value)
-        assert EpochFile(path).read() == value
+        assert EpochFile(path).read() == Epoch(value)
+    assert path.read_text(encoding="ascii") == f"{10**12}\n"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_epoch_that_is_being_advanced_carries_a_mark(tmp_path: Path) -> None:
+    epoch = EpochFile(tmp_path / "epoch")
+    epoch.write(8, "abc")
+    assert epoch.read() == Epoch(8, "abc")
+    epoch.write(8)
+    assert epoch.read() == Epoch(8)
 
 
 def test_epoch_that_cannot_be_replaced_stays_as_it_was(
@@ -108,7 +117,7 @@ def test_epoch_that_cannot_be_replaced_stays_as_it_was(
     monkeypatch.setattr(Path, "replace", power_cut)
     with pytest.raises(OSError, match="power cut"):
         epoch.write(8)
-    assert epoch.read() == 7
+    assert epoch.read() == Epoch(7)
 
 
 @pytest.mark.parametrize("content", [b"", b"seven", b"7.5", b"\xff\xfe"])

@@ -1,0 +1,119 @@
+"""
+The epoch: a counter in a file and in the database, by which a restored backup is told from the
+original, and from what a crash left.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from oracle.errors import PoolKeyError
+from oracle.faults import fault_point
+from oracle.store.cursors import drop_setting, get_setting, put_setting
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
+    from oracle.store.engine import Database
+    from oracle.store.seal import EpochFile
+
+_EPOCH = "pool_epoch"
+# The epoch that is coming and the mark that the file gets meanwhile, from before the file is
+# advanced until something is bound.
+_INTENT = "pool_epoch_intent"
+# The epoch at which the database was last found to be a restored backup.
+RESTORED = "restored_epoch"
+
+
+class Epochs:
+    """
+    The two counters of a pool.
+
+    Guarantees: the file is ahead of every binding, so that every earlier copy of the database is
+    behind it; while the file holds a mark, nothing that was bound under it has been used.
+    """
+
+    def __init__(self, file: EpochFile) -> None:
+        self._file = file
+        self._binding = asyncio.Lock()
+
+    async def compare(self, connection: AsyncConnection) -> tuple[int, int]:
+        """
+        Return the epochs of the file and of the database; a restored backup is behind its file.
+        A file that a crash left one ahead, with this database's mark, counts as not advanced.
+
+        Raises `PoolKeyError` when the file is not the database's.
+        """
+        stored = int(await get_setting(connection, _EPOCH) or 0)
+        written = self._file.read()
+        if written is None and stored:
+            raise PoolKeyError(
+                "the epoch file beside the pool key is missing, so a restored backup could not be "
+                f"told from the original: put it back, or write {stored} into it if this database "
+                "is the original"
+            )
+        if written is None:
+            return 0, 0
+        if written.number < stored:
+            raise PoolKeyError(
+                f"the epoch file says {written.number} and the database {stored}: the file is an "
+                "old copy, put the right one beside the pool key"
+            )
+        if written.mark is not None and written.number == stored + 1:
+            known = await get_setting(connection, _INTENT)
+            if known == f"{written.number} {written.mark}":
+                return stored, stored
+        return written.number, stored
+
+    async def note_restored(self, tx: AsyncConnection, reached: int) -> None:
+        """
+        Bring a database that is a restored backup to the epoch of the file, and remember that.
+        """
+        await put_setting(tx, _EPOCH, str(reached))
+        await put_setting(tx, RESTORED, str(reached))
+        await drop_setting(tx, _INTENT)
+
+    async def finish(self, reached: int) -> None:
+        """
+        Take the mark off a file that a crash after a binding left with it.
+        """
+        written = self._file.read()
+        if written is not None and written.mark is not None and written.number == reached:
+            await asyncio.to_thread(self._file.write, reached)
+
+    @asynccontextmanager
+    async def binding(self, database: Database) -> AsyncIterator[AsyncConnection]:
+        """
+        Yield the transaction in which blocks get their purposes: one at a time, each with an epoch
+        of its own.
+        """
+        async with self._binding:
+            number, mark = await self._intend(database)
+            fault_point("epoch-intended")
+            await asyncio.to_thread(self._file.write, number, mark)
+            fault_point("epoch-advanced")
+            async with database.write() as tx:
+                await put_setting(tx, _EPOCH, str(number))
+                await drop_setting(tx, _INTENT)
+                yield tx
+            fault_point("epoch-bound")
+            # Whoever is cancelled here must not leave it undone.
+            await asyncio.shield(asyncio.to_thread(self._file.write, number))
+
+    async def _intend(self, database: Database) -> tuple[int, str]:
+        """
+        Write down which epoch comes and how the file will be marked, unless a binding that failed
+        did so already: the file may hold its mark.
+        """
+        async with database.write() as tx:
+            number = int(await get_setting(tx, _EPOCH) or 0) + 1
+            coming, _, mark = (await get_setting(tx, _INTENT) or "").partition(" ")
+            if coming != str(number):
+                mark = secrets.token_hex(16)
+                await put_setting(tx, _INTENT, f"{number} {mark}")
+        return number, mark
