@@ -115,6 +115,7 @@ class AirnodeService(ChainService[AirnodeRequest]):
     #: Depths that requesters wish for.
     wishes: dict[RequestKey, int] = field(default_factory=dict)
     _lanes: dict[str, Lane] = field(default_factory=dict)
+    _turns: dict[State, int] = field(default_factory=dict)
 
     request_type = AirnodeRequest
     whole_history = False
@@ -183,6 +184,32 @@ class AirnodeService(ChainService[AirnodeRequest]):
     def confirmable(self, head: Block) -> Sequence[ColumnElement[bool]]:  # noqa: D102 - ChainService
         depth = 0 if self.policy.lower_confirmations else self.depth
         return (airnode_requests.c.block_number + depth <= head.number,)
+
+    async def due(
+        self, connection: AsyncConnection, state: State, many: int
+    ) -> list[Tracked[AirnodeRequest]]:
+        """
+        Return the requests in a state that are looked at in this pass: those that are new to it,
+        and by turns some of those that wait, a quarter of `many`.
+
+        However many wait for ever, as anybody can have requests do, they keep nobody from his
+        turn.
+        """
+        some, at, reason = max(1, many // 4), self._turns.get(state, 0), airnode_requests.c.reason
+        place = (self.chain_id, self.contract, [state])
+        new = await self.book.in_states(connection, *place, reason.is_(None), limit=many)
+        waiting = await self.book.in_states(
+            connection, *place, reason.is_not(None), limit=some, offset=at
+        )
+        if at and not waiting:
+            waiting = await self.book.in_states(
+                connection, *place, reason.is_not(None), limit=some
+            )
+            at = 0
+        self._turns[state] = at + some if len(waiting) == some else 0
+        return sorted(
+            [*new, *waiting], key=lambda one: (one.request.block_number, one.request.log_index)
+        )
 
     async def response(
         self, connection: AsyncConnection, keys: Mapping[RequestKey, Answer]

@@ -40,8 +40,6 @@ if TYPE_CHECKING:
 # Requests per pass, and templates or authorizations per call.
 MANY = 200
 AT_ONCE = 20
-# Blocks after which a request that nobody let through is shown to the authorizers again.
-ASK_AGAIN = 20
 _DAY = 86_400_000  # milliseconds
 
 
@@ -85,9 +83,7 @@ async def draw_airnode(service: AirnodeService, head: Block) -> int:
     can never be: that is failed on chain.
     """
     async with service.database.read() as connection:
-        confirmed = await service.book.in_states(
-            connection, service.chain_id, service.contract, [State.CONFIRMED], limit=MANY
-        )
+        confirmed = await service.due(connection, State.CONFIRMED, MANY)
         answers = await airnode.answers(connection, [one.request.key for one in confirmed])
     confirmed = await free_to_serve(service, confirmed)
     if not confirmed:
@@ -122,7 +118,7 @@ async def _sort(
         except BadParametersError as error:
             bad.append((tracked, str(error)))
     asking = [tracked for tracked, _ in (*wanted, *bad)]
-    allowed = await _authorized(service, asking, templates, head)
+    allowed = await _authorized(service, asking, templates)
     for tracked, why in bad:
         key = tracked.request.key
         if why_not := _waits(service, tracked.request, answers[key], head, allowed):
@@ -242,19 +238,15 @@ async def _authorized(
     service: AirnodeService,
     asking: Sequence[_Tracked],
     templates: Mapping[bytes, Template],
-    head: Block,
 ) -> set[RequestKey]:
     """
     Return the requests that one of the authorizers lets through; all, where there are none.
     """
     if not service.policy.authorizers:
         return {one.request.key for one in asking}
-    asked = [
-        one for one in asking if one.reason != "unauthorised" or (head.number % ASK_AGAIN == 0)
-    ]
     allowed: set[RequestKey] = set()
-    for at in range(0, len(asked), AT_ONCE):
-        some = [one.request for one in asked[at : at + AT_ONCE]]
+    for at in range(0, len(asking), AT_ONCE):
+        some = [one.request for one in asking[at : at + AT_ONCE]]
         call = encode_check_authorization_statuses(
             service.policy.authorizers,
             service.keys.address,

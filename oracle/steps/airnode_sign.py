@@ -75,9 +75,7 @@ async def sign_airnode(service: AirnodeService, head: Block) -> int:
     is generous, and what is not used costs nothing.
     """
     async with service.database.read() as connection:
-        drawn = await service.book.in_states(
-            connection, service.chain_id, service.contract, [State.DRAWN], limit=MANY
-        )
+        drawn = await service.due(connection, State.DRAWN, MANY)
         answers = await airnode.answers(connection, [one.request.key for one in drawn])
         in_flight = Counter(
             slot.wallet

@@ -256,15 +256,17 @@ class Book(Generic[R]):
         states: Iterable[State],
         *where: ColumnElement[bool],
         limit: int | None = 1000,
+        offset: int = 0,
     ) -> list[Tracked[R]]:
         """
-        Return requests in any of the states, in their order; all without a limit.
+        Return requests in any of the states, in their order, from an offset; all without a limit.
         """
         rows = await connection.execute(
             select(self.table)
             .where(self._of(chain_id, contract), self.table.c.state.in_(list(states)), *where)
             .order_by(*self.order)
             .limit(limit)
+            .offset(offset)
         )
         return [self.from_row(row) for row in rows]
 

@@ -25,6 +25,7 @@ from oracle.evm import keccak
 from oracle.protocols import airnode_calls as calls
 from oracle.request import State
 from oracle.runner import walk
+from oracle.steps import airnode_draw, airnode_sign
 from oracle.steps.refill import refill
 from oracle.store import airnode
 from oracle.store.airnode import airnode_purpose
@@ -328,10 +329,7 @@ async def test_request_that_a_reorg_moves_keeps_its_number(new_node: Any) -> Non
 
 async def test_dry_wallet_is_named_and_served_once_it_is_funded(new_node: Any) -> None:
     node = await new_node()
-    await node.rpc("evm_setAutomine", True)  # noqa: FBT003 - JSON-RPC
-    dry = await AirnodeBench.deploy_consumer(node.bench.reader, node.bench.protocol.contract)
-    await node.bench.point(dry)
-    await node.rpc("evm_setAutomine", False)  # noqa: FBT003 - JSON-RPC
+    dry = await deploy_dry(node)
     unfunded = await node.ask_from(dry)
     funded = await node.ask()
     await node.serve()
@@ -341,6 +339,38 @@ async def test_dry_wallet_is_named_and_served_once_it_is_funded(new_node: Any) -
     await node.act(Devnet.player(), wallet, b"", ETHER)
     await node.serve()
     assert (await node.where(unfunded))[0] is State.DONE
+
+
+async def test_requests_of_a_dry_wallet_keep_nobody_waiting_and_get_their_turn(
+    new_node: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(airnode_sign, "MANY", 4)
+    node = await new_node()
+    dry = await deploy_dry(node)
+    unfunded = [await node.ask_from(dry) for _ in range(6)]
+    await node.walk(2)
+    funded = await node.ask()
+    await node.serve()
+    assert (await node.where(funded))[0] is State.DONE
+    assert {await node.where(one) for one in unfunded} == {(State.DRAWN, "wallet_unfunded")}
+    await node.act(Devnet.player(), node.bench.wallet_of(dry).address, b"", ETHER)
+    for _ in range(14):
+        await node.serve()
+    assert {(await node.where(one))[0] for one in unfunded} == {State.DONE}
+
+
+async def test_requests_above_a_cap_keep_nobody_waiting(
+    new_node: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(airnode_draw, "MANY", 4)
+    node = await new_node(draws_per_sponsor=1)
+    asked = [await node.ask() for _ in range(6)]
+    other = await deploy_moody(node, FINE)
+    await node.walk(2)
+    served = await node.ask_from(other)
+    await node.serve()
+    assert (await node.where(served))[0] is State.DONE
+    assert [await node.where(one) for one in asked[1:]] == [(State.CONFIRMED, "sponsor_cap")] * 5
 
 
 async def test_withdrawal_returns_the_funds_and_later_requests_wait(new_node: Any) -> None:
@@ -538,6 +568,17 @@ async def test_another_mnemonic_cannot_take_over_a_database(new_node: Any) -> No
         [link] = configured_airnodes(settings.airnode, stack)
         with pytest.raises(ConfigError, match="use its mnemonic"):
             await link.connect(node.service.database, node.service.pool)
+
+
+async def deploy_dry(node: Node) -> str:
+    """
+    Deploy a consumer whose sponsor wallet has nothing.
+    """
+    await node.rpc("evm_setAutomine", True)  # noqa: FBT003 - JSON-RPC
+    dry = await AirnodeBench.deploy_consumer(node.bench.reader, node.bench.protocol.contract)
+    await node.bench.point(dry)
+    await node.rpc("evm_setAutomine", False)  # noqa: FBT003 - JSON-RPC
+    return dry
 
 
 async def deploy_moody(node: Node, mood: int) -> str:
