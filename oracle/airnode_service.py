@@ -298,7 +298,9 @@ class AirnodeService(ChainService[AirnodeRequest]):
         self, tx: AsyncConnection, outcomes: Sequence[tuple[Tracked[AirnodeRequest], Outcome]]
     ) -> None:
         """
-        Keep what was answered, now that it is public, and see whether it was this store's number.
+        Keep what was answered, now that it is public, if it is this store's number.
+
+        Another one is an endpoint's word, which must never become what is signed here.
         """
         for transaction_hash in {outcome.transaction_hash for _, outcome in outcomes}:
             await costs.share(tx, self.book, transaction_hash, lambda _: 1)
@@ -310,9 +312,9 @@ class AirnodeService(ChainService[AirnodeRequest]):
         known = await airnode.answers(tx, list(told))
         ours = await self.response(tx, known)
         for key, data in told.items():
-            if known[key].data is None:
+            if ours.get(key) == data:
                 await airnode.put(tx, [key], data=data)
-            if ours.get(key) != data:
+            else:
                 log.get().error(
                     "foreign_fulfillment",
                     request_id="0x" + key.request_id.hex(),

@@ -61,6 +61,7 @@ class _Verdicts:
 
     rejected: dict[str, list[_Tracked]] = field(default_factory=dict)
     expired: list[_Tracked] = field(default_factory=list)
+    gone: list[_Tracked] = field(default_factory=list)
     failing: list[tuple[_Tracked, str]] = field(default_factory=list)
     waiting: list[tuple[_Tracked, str]] = field(default_factory=list)
     drawn: list[tuple[_Tracked, Wanted]] = field(default_factory=list)
@@ -71,7 +72,7 @@ class _Verdicts:
         How many requests leave their state.
         """
         rejected = sum(map(len, self.rejected.values()))
-        return rejected + len(self.expired) + len(self.failing) + len(self.drawn)
+        return rejected + len(self.expired) + len(self.gone) + len(self.failing) + len(self.drawn)
 
 
 async def draw_airnode(service: AirnodeService, head: Block) -> int:
@@ -271,6 +272,7 @@ async def _bind(
     async with service.database.read() as connection:
         purposes = {airnode_purpose(one.request.key) for one, _ in ready}
         have = await service.pool.bound_among(connection, sorted(purposes))
+        seeds = await service.pool.seeds_for(connection, have)
         left = await service.pool.fresh(connection)
         today = await airnode.drawn_since(
             connection, service.chain_id, service.contract, now() - _DAY
@@ -280,6 +282,10 @@ async def _bind(
     for tracked, want in ready:
         key, sponsor = tracked.request.key, tracked.request.sponsor
         purpose = airnode_purpose(key)
+        if purpose in have and purpose not in seeds and answers[key].data is None:
+            # It was settled by others, as it seemed, and is open again.
+            verdicts.gone.append(tracked)
+            continue
         if purpose not in have and answers[key].data is None:
             if cap is not None and today.get(sponsor, 0) >= cap:
                 verdicts.waiting.append((tracked, "sponsor_cap"))
@@ -303,6 +309,8 @@ async def _write(service: AirnodeService, verdicts: _Verdicts) -> None:
             await book.advance_all(tx, keys, State.CONFIRMED, State.REJECTED, reason=reason)
         keys = [one.request.key for one in verdicts.expired]
         await book.advance_all(tx, keys, State.CONFIRMED, State.EXPIRED, reason="max_age")
+        keys = [one.request.key for one in verdicts.gone]
+        await book.advance_all(tx, keys, State.CONFIRMED, State.FAILED, reason="number_gone")
         for tracked, why in verdicts.failing:
             await airnode.put(tx, [tracked.request.key], failure=why)
         answers = await airnode.answers(tx, [one.request.key for one, _ in verdicts.drawn])
@@ -320,6 +328,7 @@ async def _write(service: AirnodeService, verdicts: _Verdicts) -> None:
         await book.advance_all(tx, keys, State.CONFIRMED, State.DRAWN, transaction_id=None)
         for tracked, reason in verdicts.waiting:
             await book.note(tx, tracked, reason)
-    for reason, members in {**verdicts.rejected, "max_age": verdicts.expired}.items():
+    ended = {**verdicts.rejected, "max_age": verdicts.expired, "number_gone": verdicts.gone}
+    for reason, members in ended.items():
         for tracked in members:
             log.get().warning("request_not_served", **tracked.log_context(), reason=reason)
