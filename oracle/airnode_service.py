@@ -235,7 +235,12 @@ class AirnodeService(ChainService[AirnodeRequest]):
         del head
         async with self.database.read() as connection:
             if slot.purpose is Purpose.WITHDRAW:
-                return bool(await self._withdrawals_of(connection, slot))
+                # One that this slot returned, before a reorg took that back, is returned again.
+                return bool(
+                    await self._withdrawals_of(
+                        connection, slot, WithdrawalState.SIGNED, WithdrawalState.DONE
+                    )
+                )
             served = await self.book.of_transaction(connection, slot.id)
         if slot.state is SlotState.SIGNED:
             return bool(served) and all(one.state is State.SIGNED for one in served)
@@ -353,14 +358,14 @@ class AirnodeService(ChainService[AirnodeRequest]):
             await self.pool.erase_purposes(tx, [airnode_purpose(key) for key in keys])
 
     async def _withdrawals_of(
-        self, connection: AsyncConnection, slot: Slot
+        self, connection: AsyncConnection, slot: Slot, *states: WithdrawalState
     ) -> Sequence[airnode.Withdrawal]:
         return await airnode.withdrawals(
             connection,
             self.chain_id,
             self.contract,
             airnode_withdrawals.c.transaction_id == slot.id,
-            airnode_withdrawals.c.state == WithdrawalState.SIGNED,
+            airnode_withdrawals.c.state.in_(states),
         )
 
     async def _note_withdrawals(self, tx: AsyncConnection, events: Sequence[object]) -> int:
@@ -373,7 +378,7 @@ class AirnodeService(ChainService[AirnodeRequest]):
         return moved
 
     async def _reopen_withdrawals(self, tx: AsyncConnection, slot: Slot) -> None:
-        for one in await self._withdrawals_of(tx, slot):
+        for one in await self._withdrawals_of(tx, slot, WithdrawalState.SIGNED):
             await airnode.move_withdrawal(
                 tx,
                 self.chain_id,

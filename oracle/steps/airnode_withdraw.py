@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from oracle import log
-from oracle.errors import EndpointError
+from oracle.errors import EndpointError, OracleError
 from oracle.faults import fault_point
 from oracle.protocols.airnode_calls import encode_fulfill_withdrawal
 from oracle.protocols.airnode_rrp_v0 import WITHDRAWAL_REQUESTED
@@ -20,6 +20,7 @@ from oracle.store.transactions import Purpose, SlotState
 
 if TYPE_CHECKING:
     from oracle.airnode_service import AirnodeService
+    from oracle.chain.reader import ChainReader
     from oracle.evm import Block
     from oracle.store.airnode import Withdrawal
 
@@ -32,7 +33,8 @@ async def withdraw(service: AirnodeService, head: Block) -> int:
     Sign the withdrawals that are deep enough; return how many.
 
     Guarantees: a number that was broadcast goes before its sponsor's withdrawal, for a bounded
-    time; a withdrawal is shown by the chain at the moment that it is signed.
+    time; a withdrawal is shown by the chain at the moment that it is signed, and by a second
+    endpoint unless the first is trusted; one that a reorg took away holds up nobody.
 
     Does not: let a withdrawal wait for requests that were not broadcast.
     """
@@ -68,9 +70,14 @@ async def _sign(service: AirnodeService, one: Withdrawal, head: Block) -> int:
             table.c.wallet == lane.wallet,
         )
         promised = await transactions.promised(connection, service.chain_id, lane.wallet)
+    if (await service.reader.block(one.block_number)).hash != one.block_hash:
+        async with service.database.write() as tx:
+            await airnode.forget_withdrawal(tx, service.chain_id, service.contract, one)
+        log.get().warning("withdrawal_reorged", sponsor=one.sponsor)
+        return 1
     if under_way and now() - one.created_at < service.policy.withdrawal_wait:
         return 0
-    if not await _is_there(service, one):
+    if not (await _is_there(service, service.reader, one) and await _is_witnessed(service, one)):
         return 0
     fees = service.fees.quote(head.base_fee)
     assert fees is not None
@@ -106,11 +113,13 @@ async def _sign(service: AirnodeService, one: Withdrawal, head: Block) -> int:
     return 1
 
 
-async def _is_there(service: AirnodeService, one: Withdrawal) -> bool:
+async def _is_there(service: AirnodeService, reader: ChainReader, one: Withdrawal) -> bool:
     """
-    Return whether the chain still shows a withdrawal's request where it was seen.
+    Return whether an endpoint shows a withdrawal's request where it was seen, and as deep.
     """
-    logs = await service.reader.logs(
+    if (await reader.block()).number < one.block_number + service.depth:
+        return False
+    logs = await reader.logs(
         service.contract,
         one.block_number,
         one.block_number,
@@ -119,6 +128,22 @@ async def _is_there(service: AirnodeService, one: Withdrawal) -> bool:
     return any(
         item.topics[3] == one.withdrawal_id and item.block_hash == one.block_hash for item in logs
     )
+
+
+async def _is_witnessed(service: AirnodeService, one: Withdrawal) -> bool:
+    """
+    Return whether a second endpoint shows it too: one alone could invent withdrawals, which fail
+    at the sponsor's expense.
+    """
+    for witness in service.witnesses:
+        try:
+            if await _is_there(service, witness, one):
+                return True
+        except OracleError as error:
+            if not error.retryable:
+                raise
+            log.get().warning("witness_silent", error=str(error))
+    return not service.witnesses
 
 
 async def _gas(service: AirnodeService, one: Withdrawal, call: bytes) -> int:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Row, and_, func, insert, select, update
+from sqlalchemy import Row, and_, delete, func, insert, select, update
 
 from oracle.airnode_request import (
     AirnodeRequest,
@@ -324,6 +324,22 @@ async def finish_withdrawal(
         .values(state=WithdrawalState.DONE, updated_at=now())
     )
     return moved.rowcount
+
+
+async def forget_withdrawal(
+    tx: AsyncConnection, chain_id: int, contract: str, one: Withdrawal
+) -> None:
+    """
+    Forget a withdrawal whose request the chain no longer holds where it was seen; if it comes
+    back it is a new one.
+    """
+    await tx.execute(
+        delete(airnode_withdrawals).where(
+            _withdrawal(chain_id, contract, one.withdrawal_id),
+            airnode_withdrawals.c.state == WithdrawalState.REQUESTED,
+            airnode_withdrawals.c.block_hash == one.block_hash,
+        )
+    )
 
 
 async def sponsor_of(connection: AsyncConnection, chain_id: int, wallet: str) -> str | None:

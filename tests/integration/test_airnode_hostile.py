@@ -4,20 +4,28 @@ What reorgs, endpoints, strangers and sponsors can do to an Airnode, and what it
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import os
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from eth_abi.abi import encode
 
+from oracle.airnode_request import AirnodeRequest
+from oracle.devnet.network import CHAIN_ID, Devnet
 from oracle.evm import Log
+from oracle.protocols import airnode_calls as calls
 from oracle.protocols.airnode_rrp_v0 import FULFILLED
 from oracle.request import State
+from oracle.store import airnode
+from tests.airnode import ETHER, UINT256, call
 from tests.integration.test_airnode import REVERTING, deploy_moody, new_node, received
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from oracle.airnode_request import AirnodeRequest
+    from oracle.chain.reader import ChainReader
+    from oracle.evm import Block
     from tests.integration.test_airnode import Node
 
 pytestmark = [pytest.mark.integration, pytest.mark.asyncio(loop_scope="session")]
@@ -61,9 +69,121 @@ async def invent_fulfillment(
         patch.setattr(node.service.reader, "logs", lie)
         await node.walk()
     assert (await node.where(request))[0] is State.DONE
-    await node.rpc("anvil_rollback", await height(node) - start)
-    await node.rpc("anvil_setCoinbase", "0x" + "77" * 20)
+    await roll_back(node, start)
     await node.rpc("anvil_mine", "0x2")
+
+
+async def roll_back(node: Node, to: int) -> None:
+    """
+    Take every block above a height away, and let others take their place.
+    """
+    await node.rpc("anvil_rollback", await height(node) - to)
+    await node.rpc("anvil_setCoinbase", "0x" + os.urandom(20).hex())
+
+
+async def ask_withdrawal(node: Node) -> str:
+    """
+    Have the player ask for what its sponsor wallet holds; return the wallet.
+    """
+    bench, sponsor = node.bench, Devnet.player()
+    wallet = bench.wallet_of(sponsor.address).address
+    await node.act(sponsor, wallet, b"", ETHER)
+    ask = calls.encode_request_withdrawal(bench.keys.address, wallet)
+    await node.act(sponsor, bench.protocol.contract, ask)
+    return wallet
+
+
+async def withdrawals(node: Node) -> list[str]:
+    async with node.service.database.read() as connection:
+        found = await airnode.withdrawals(connection, CHAIN_ID, node.service.contract)
+    return [str(one.state) for one in found]
+
+
+async def request_for_player(node: Node) -> AirnodeRequest:
+    """
+    Ask as an account that is its own sponsor, and that no callback reaches.
+    """
+    bench, player = node.bench, Devnet.player()
+    wallet = bench.wallet_of(player.address).address
+    ask = call(
+        "makeFullRequest(address,bytes32,address,address,address,bytes4,bytes)",
+        *(bench.keys.address, UINT256, player.address, wallet, player.address),
+        *(b"\1\2\3\4", b""),
+    )
+    [request] = bench.events(await node.act(player, bench.protocol.contract, ask))
+    assert isinstance(request, AirnodeRequest)
+    return request
+
+
+async def test_withdrawal_that_a_reorg_took_away_holds_up_nobody(new_node: Any) -> None:
+    node = await new_node(confirmations=2)
+    bench, player = node.bench, Devnet.player()
+    sponsorship = calls.encode_set_sponsorship(player.address, sponsored=True)
+    await node.act(player, bench.protocol.contract, sponsorship)
+    await node.act(player, bench.wallet_of(player.address).address, b"", ETHER)
+    start = await height(node)
+    await node.act(
+        player,
+        bench.protocol.contract,
+        calls.encode_request_withdrawal(
+            bench.keys.address, bench.wallet_of(player.address).address
+        ),
+    )
+    await node.walk()
+    assert await withdrawals(node) == ["requested"]
+    await roll_back(node, start)
+    request = await request_for_player(node)
+    await node.rpc("anvil_mine", "0x3")
+    for _ in range(3):
+        await node.serve()
+    assert (await node.where(request))[0] in (State.MINED, State.DONE)
+    assert await withdrawals(node) == []
+
+
+async def test_withdrawal_that_a_reorg_undid_is_made_again(new_node: Any) -> None:
+    node = await new_node(confirmations=4)
+    wallet = await ask_withdrawal(node)
+    await node.rpc("anvil_mine", "0x4")
+    await node.walk()
+    start = await height(node)
+    await node.serve()
+    assert await withdrawals(node) == ["done"]
+    [sent] = await node.transactions()
+    await roll_back(node, start)
+    await node.rpc("anvil_dropTransaction", "0x" + sent.hex())
+    assert await node.bench.reader.balance(wallet) == ETHER
+    await node.rpc("anvil_mine", "0x3")
+    for _ in range(4):
+        await node.serve()
+    assert await node.transactions() == [sent]
+    assert await node.bench.reader.balance(wallet) < ETHER // 100
+
+
+async def test_withdrawal_that_one_endpoint_alone_shows_is_not_made(new_node: Any) -> None:
+    node = await new_node()
+    await ask_withdrawal(node)
+
+    class Behind:
+        """
+        A second endpoint that has yet to see it.
+        """
+
+        @staticmethod
+        async def block(number: int | None = None) -> Block:
+            return await node.bench.reader.block(number)
+
+        @staticmethod
+        async def logs(*_: object) -> list[Log]:
+            return []
+
+    alone = node.service
+    node.service = replace(alone, witnesses=(cast("ChainReader", Behind()),))
+    await node.serve()
+    assert await withdrawals(node) == ["requested"]
+    assert await node.transactions() == []
+    node.service = replace(alone, witnesses=(node.bench.reader,))
+    await node.serve()
+    assert await withdrawals(node) == ["done"]
 
 
 async def test_endpoint_cannot_choose_a_number_by_inventing_its_fulfillment(
