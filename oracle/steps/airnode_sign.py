@@ -48,6 +48,8 @@ MANY = 100
 MAX_IN_FLIGHT = 64
 # The contract's own work around a callback, calldata included: what is constant, and per byte.
 OVERHEAD, OVERHEAD_PER_BYTE = 90_000, 50
+# Its calldata beside the response.
+FULFILL_BYTES = 388
 # A `fail` calls nobody.
 FAIL_GAS = 120_000
 # Decoys that a callback is tried with: what it needs may depend on the number.
@@ -105,7 +107,10 @@ async def sign_airnode(service: AirnodeService, head: Block) -> int:
     wanted: list[_Tracked] = []
     for tracked in drawn:
         wallet = tracked.request.sponsor_wallet
-        if wallet in leaving:
+        if not service.is_deep(tracked.request, head.number):
+            # As after a restart, which forgets that its requester wished for less.
+            waits.append((tracked, "waiting_confirmations"))
+        elif wallet in leaving:
             waits.append((tracked, "withdrawal_pending"))
         elif in_flight[wallet] >= MAX_IN_FLIGHT:
             waits.append((tracked, "wallet_busy"))
@@ -145,7 +150,7 @@ async def _sign_all(
         affordable = _affordable(fees, purses[lane.wallet], made.gas_limit, head.base_fee)
         if affordable is None:
             waits.append((tracked, "wallet_unfunded"))
-            needed = made.gas_limit * (head.base_fee + fees.priority_fee)
+            needed = made.gas_limit * _least_fee(fees, head.base_fee)
             if tracked.reason != "wallet_unfunded":
                 log.get().warning(
                     "wallet_unfunded",
@@ -193,10 +198,14 @@ def _affordable(fees: Fees, purse: int, gas_limit: int, base_fee: int) -> Fees |
     most = purse // gas_limit
     if most >= fees.max_fee:
         return fees
-    # A base fee rises by an eighth from one block to the next at most.
-    if most >= base_fee * 9 // 8 + fees.priority_fee:
-        return Fees(most, fees.priority_fee)
-    return None
+    return Fees(most, fees.priority_fee) if most >= _least_fee(fees, base_fee) else None
+
+
+def _least_fee(fees: Fees, base_fee: int) -> int:
+    """
+    Return what a gas may cost in the next block: a base fee rises by an eighth at most.
+    """
+    return min(fees.max_fee, base_fee * 9 // 8 + fees.priority_fee)
 
 
 async def _make(
@@ -217,7 +226,8 @@ async def _make(
             "the pool nor on chain"
         )
     data = found[request.key]
-    gas = await _callback_gas(service, request, answer)
+    overhead = OVERHEAD + OVERHEAD_PER_BYTE * (FULFILL_BYTES + len(data))
+    gas = await _callback_gas(service, request, answer, cap - overhead)
     if isinstance(gas, str):
         since = answer.held_since
         if since is None:
@@ -230,23 +240,23 @@ async def _make(
         # A number that was drawn is put on record: holding it is no way to draw again. An array
         # has no place in a reason, so that one goes out.
         by_policy = service.policy.held is Choice.FAIL and not answer.array
-        if by_policy and gas == "callback_fails":
+        if by_policy and gas != "callback_untried":
             return _Bytes(
                 data=encode_fail(request, f"Callback fails; drawn: 0x{data[-32:].hex()}"),
                 gas_limit=min(FAIL_GAS, cap),
             )
-        gas = 0
+        gas = cap if gas == "callback_too_hungry" else 0
     call = encode_fulfill(request, data, service.keys.sign(digest(request.key.request_id, data)))
-    overhead = OVERHEAD + OVERHEAD_PER_BYTE * len(call)
     limit = max(2 * gas + overhead, service.policy.gas_floor) << reverts
     return _Bytes(data=call, gas_limit=min(limit, cap))
 
 
 async def _callback_gas(
-    service: AirnodeService, request: AirnodeRequest, answer: Answer
+    service: AirnodeService, request: AirnodeRequest, answer: Answer, most: int
 ) -> int | str:
     """
-    Return what the callback needs, called by the contract with decoys; or why nobody knows.
+    Return what the callback needs, called by the contract with decoys; or why nobody knows, or
+    that it is more than a fulfillment can give.
     """
     assert answer.num_words is not None
     needed: list[int] = []
@@ -266,7 +276,11 @@ async def _callback_gas(
             continue
         except EndpointError:
             why = "callback_untried"
-    return max(needed) if needed else why
+    if not needed:
+        return why
+    gas = max(needed)
+    # A 64th stays with the contract that calls.
+    return gas if gas + gas // 63 <= most else "callback_too_hungry"
 
 
 async def _note(service: AirnodeService, waits: Sequence[tuple[_Tracked, str]]) -> None:

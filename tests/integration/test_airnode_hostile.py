@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from eth_abi.abi import encode
+from structlog.testing import capture_logs
 
-from oracle.airnode_request import AirnodeRequest
+from oracle.airnode_request import AirnodeRequest, Template
 from oracle.devnet.network import CHAIN_ID, Devnet
 from oracle.evm import Log
 from oracle.protocols import airnode_calls as calls
@@ -19,7 +20,14 @@ from oracle.protocols.airnode_rrp_v0 import FULFILLED
 from oracle.request import State
 from oracle.store import airnode
 from tests.airnode import ETHER, UINT256, call
-from tests.integration.test_airnode import REVERTING, deploy_moody, new_node, received
+from tests.integration.test_airnode import (
+    HUNGRY,
+    REVERTING,
+    deploy_dry,
+    deploy_moody,
+    new_node,
+    received,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -160,7 +168,7 @@ async def test_withdrawal_that_a_reorg_undid_is_made_again(new_node: Any) -> Non
 
 
 async def test_withdrawal_that_one_endpoint_alone_shows_is_not_made(new_node: Any) -> None:
-    node = await new_node()
+    node: Node = await new_node()
     await ask_withdrawal(node)
 
     class Behind:
@@ -211,3 +219,63 @@ async def test_number_that_was_erased_for_an_invented_fulfillment_is_not_drawn_a
     await node.serve()
     assert await node.where(request) == (State.FAILED, "number_gone")
     assert (await node.where(other))[0] is State.DONE
+
+
+async def test_wallet_that_gets_the_shortfall_that_was_named_is_served(new_node: Any) -> None:
+    node = await new_node()
+    dry = await deploy_dry(node)
+    request = await node.ask_from(dry)
+    with capture_logs() as said:
+        await node.walk()
+    [shortfall] = [one["shortfall_wei"] for one in said if one["event"] == "wallet_unfunded"]
+    await node.rpc("anvil_setBalance", node.bench.wallet_of(dry).address, hex(shortfall - 1))
+    await node.walk()
+    assert await node.where(request) == (State.DRAWN, "wallet_unfunded")
+    await node.rpc("anvil_setBalance", node.bench.wallet_of(dry).address, hex(shortfall))
+    await node.serve()
+    assert (await node.where(request))[0] is State.DONE
+
+
+async def test_callback_that_needs_more_than_a_fulfillment_can_give_is_held(
+    new_node: Any,
+) -> None:
+    node = await new_node()
+    request = await node.ask_from(await deploy_moody(node, HUNGRY))
+    limit = (await node.service.reader.block()).gas_limit
+    try:
+        # Some 1.1 million gas are needed, and half of this is not that.
+        await node.rpc("evm_setBlockGasLimit", hex(2_100_000))
+        await node.rpc("anvil_mine", "0x1")
+        await node.serve()
+        assert await node.where(request) == (State.DRAWN, "callback_too_hungry")
+        assert await node.transactions() == []
+    finally:
+        await node.rpc("evm_setBlockGasLimit", hex(limit))
+    await node.rpc("anvil_mine", "0x1")
+    await node.serve()
+    assert (await node.where(request))[0] is State.DONE
+    assert await received(node, request) == 1
+
+
+async def test_restart_forgets_a_wish_for_fewer_confirmations_and_stops_nobody(
+    new_node: Any,
+) -> None:
+    node = await new_node(confirmations=6, lower_confirmations="true")
+    bench, player = node.bench, Devnet.player()
+    template = Template(
+        airnode=bench.keys.address,
+        endpoint_id=UINT256,
+        parameters=encode(["bytes32", "bytes32", "bytes32"], [b"1s", b"_minConfirmations", b"1"]),
+    )
+    await node.act(player, bench.protocol.contract, calls.encode_create_template(template))
+    await node.rpc("anvil_setBalance", bench.wallet_of(bench.consumer).address, "0x0")
+    eager = await node.ask("makeTemplateRequest(bytes32,bytes)", template.id, b"")
+    await node.rpc("anvil_mine", "0x1")
+    await node.walk()
+    assert await node.where(eager) == (State.DRAWN, "wallet_unfunded")
+    node.service.wishes.clear()
+    await node.walk()
+    await node.rpc("anvil_setBalance", bench.wallet_of(bench.consumer).address, hex(ETHER))
+    await node.rpc("anvil_mine", "0x6")
+    await node.serve()
+    assert await received(node, eager) == 1
