@@ -71,6 +71,14 @@ class FeePolicy:
         return Fees(min(wanted, self.max_fee), priority_fee)
 
 
+def least_price(base_fee: int, priority_fee: int) -> int:
+    """
+    Return what a transaction has to offer to be in the next block: by then the base fee has risen
+    by an eighth at most.
+    """
+    return base_fee * 9 // 8 + priority_fee
+
+
 def sweep_value(
     balance: int, *, gas_limit: int, max_fee: int, keep: int = 0, data_fee: int = 0
 ) -> int:

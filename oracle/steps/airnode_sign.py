@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from oracle import log
 from oracle.airnode_request import digest
 from oracle.airnode_service import REVERTED, Choice
-from oracle.chain.fees import Fees
+from oracle.chain.fees import Fees, least_price
 from oracle.errors import EndpointError, InconsistentChainError, InvariantError, RevertedError
 from oracle.evm import TRANSACTION_GAS_CAP
 from oracle.faults import fault_point
@@ -24,7 +24,7 @@ from oracle.protocols.airnode_calls import (
 )
 from oracle.request import State
 from oracle.store import airnode, transactions
-from oracle.store.airnode import WithdrawalState
+from oracle.store.airnode import Shortage, WithdrawalState
 from oracle.store.book import history
 from oracle.store.engine import now
 from oracle.store.schema import airnode_withdrawals
@@ -52,6 +52,8 @@ OVERHEAD, OVERHEAD_PER_BYTE = 90_000, 50
 FULFILL_BYTES = 388
 # A `fail` calls nobody.
 FAIL_GAS = 120_000
+# A shortage is news when it has moved by more than this part.
+_NEWS = 16
 # Decoys that a callback is tried with: what it needs may depend on the number.
 DECOYS = 2
 
@@ -136,6 +138,7 @@ async def _sign_all(
     waits: list[tuple[_Tracked, str]],
 ) -> int:
     signed = 0
+    balances: dict[str, int] = {}
     purses: dict[str, int] = {}
     for tracked in ready:
         request = tracked.request
@@ -146,18 +149,19 @@ async def _sign_all(
             waits.append((tracked, made))
             continue
         if lane.wallet not in purses:
-            purses[lane.wallet] = await _purse(service, lane)
+            balances[lane.wallet], purses[lane.wallet] = await _purse(service, lane)
         affordable = _affordable(fees, purses[lane.wallet], made.gas_limit, head.base_fee)
         if affordable is None:
             waits.append((tracked, "wallet_unfunded"))
-            needed = made.gas_limit * _least_fee(fees, head.base_fee)
-            if tracked.reason != "wallet_unfunded":
-                log.get().warning(
-                    "wallet_unfunded",
-                    **tracked.log_context(),
-                    wallet=lane.wallet,
-                    shortfall_wei=needed - purses[lane.wallet],
-                )
+            balance = balances[lane.wallet]
+            shortage = Shortage(
+                gas=made.gas_limit,
+                needed=made.gas_limit * _enough(fees, head.base_fee)
+                + balance
+                - purses[lane.wallet],
+                had=balance,
+            )
+            await _tell_shortage(service, tracked, answers[request.key].shortage, shortage)
             continue
         purses[lane.wallet] -= made.gas_limit * affordable.max_fee
         async with service.database.write() as tx:
@@ -173,21 +177,48 @@ async def _sign_all(
             await service.book.advance(
                 tx, request.key, State.DRAWN, State.SIGNED, transaction_id=slot_id
             )
+            if answers[request.key].shortage is not None:
+                await airnode.put_shortage(tx, request.key, None)
         fault_point("signed")
         log.get().info("request_signed", **request.log_context(), slot=slot_id)
         signed += 1
     return signed
 
 
-async def _purse(service: AirnodeService, lane: Lane) -> int:
+async def _tell_shortage(
+    service: AirnodeService, tracked: _Tracked, known: Shortage | None, shortage: Shortage
+) -> None:
     """
-    Return the wei that a wallet can still promise: what it has, less what is under way.
+    Write down what a wallet lacks, and again once that is another amount or the wallet was funded
+    in part: a base fee that moves a little is no news.
+    """
+    waited = tracked.reason == "wallet_unfunded" and known is not None
+    if not waited:
+        log.get().warning(
+            "wallet_unfunded",
+            **tracked.log_context(),
+            wallet=tracked.request.sponsor_wallet,
+            shortfall_wei=shortage.missing,
+        )
+    elif (
+        known is not None
+        and known.had == shortage.had
+        and abs(shortage.needed - known.needed) * _NEWS <= known.needed
+    ):
+        return
+    async with service.database.write() as tx:
+        await airnode.put_shortage(tx, tracked.request.key, shortage)
+
+
+async def _purse(service: AirnodeService, lane: Lane) -> tuple[int, int]:
+    """
+    Return the wei that a wallet has, and those that it can still promise: less what is under way.
     """
     await lane.prepare(service.database, service.reader)
     balance = await service.reader.balance(lane.wallet)
     async with service.database.read() as connection:
         promised = await transactions.promised(connection, service.chain_id, lane.wallet)
-    return balance - promised
+    return balance, balance - promised
 
 
 def _affordable(fees: Fees, purse: int, gas_limit: int, base_fee: int) -> Fees | None:
@@ -198,14 +229,13 @@ def _affordable(fees: Fees, purse: int, gas_limit: int, base_fee: int) -> Fees |
     most = purse // gas_limit
     if most >= fees.max_fee:
         return fees
-    return Fees(most, fees.priority_fee) if most >= _least_fee(fees, base_fee) else None
+    if most >= _enough(fees, base_fee):
+        return Fees(most, fees.priority_fee)
+    return None
 
 
-def _least_fee(fees: Fees, base_fee: int) -> int:
-    """
-    Return what a gas may cost in the next block: a base fee rises by an eighth at most.
-    """
-    return min(fees.max_fee, base_fee * 9 // 8 + fees.priority_fee)
+def _enough(fees: Fees, base_fee: int) -> int:
+    return min(fees.max_fee, least_price(base_fee, fees.priority_fee))
 
 
 async def _make(

@@ -87,6 +87,25 @@ BOOK = _AirnodeBook(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Shortage:
+    """
+    What a sponsor wallet lacked for a request when that was last tried: for a transaction of so
+    much `gas` it has to hold `needed` wei, what is under way included, and held `had`.
+    """
+
+    gas: int
+    needed: int
+    had: int
+
+    @property
+    def missing(self) -> int:
+        """
+        The wei that have to be added.
+        """
+        return self.needed - self.had
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
     """
     What a request is answered with: so many words, as an array or not; or `failure`, the reason
@@ -108,6 +127,8 @@ class Answer:
     released_at: int | None = None
     #: When the request was first seen.
     created_at: int = 0
+    #: Only while its reason is `wallet_unfunded`.
+    shortage: Shortage | None = None
 
 
 async def answers(
@@ -131,6 +152,9 @@ async def answers(
             columns.data,
             columns.released_at,
             columns.created_at,
+            columns.short_gas,
+            columns.short_needed,
+            columns.short_had,
         ).where(_among(keys))
     )
     key_of = {key.request_id: key for key in keys}
@@ -145,9 +169,25 @@ async def answers(
             data=row.data,
             released_at=row.released_at,
             created_at=row.created_at,
+            shortage=None
+            if row.short_gas is None
+            else Shortage(gas=row.short_gas, needed=row.short_needed, had=row.short_had),
         )
         for row in rows
     }
+
+
+async def put_shortage(tx: AsyncConnection, key: RequestKey, shortage: Shortage | None) -> None:
+    """
+    Write down what the sponsor wallet of a request lacks; nothing once it lacks nothing.
+    """
+    await put(
+        tx,
+        [key],
+        short_gas=None if shortage is None else shortage.gas,
+        short_needed=None if shortage is None else shortage.needed,
+        short_had=None if shortage is None else shortage.had,
+    )
 
 
 async def put(tx: AsyncConnection, keys: Sequence[RequestKey], **values: object) -> None:

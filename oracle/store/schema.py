@@ -258,6 +258,10 @@ airnode_requests = Table(
     # Public by now: it is in a block.
     Column("data", LargeBinary),
     Column("released_at", Timestamp),
+    # Wei that the sponsor wallet needs for so much gas, and what it has: while it waits for that.
+    Column("short_gas", BigInteger),
+    Column("short_needed", U256),
+    Column("short_had", U256),
     Column("transaction_id", RowId, ForeignKey("transactions.id")),
     Column("outcome_hash", Hash32),
     Column("outcome_block", BigInteger),
@@ -267,6 +271,11 @@ airnode_requests = Table(
     Column("created_at", Timestamp, nullable=False),
     Column("updated_at", Timestamp, nullable=False),
     CheckConstraint("(endpoint_id IS NULL) <> (template_id IS NULL)", name="kind"),
+    CheckConstraint(
+        "(short_gas IS NULL) = (short_needed IS NULL)"
+        " AND (short_gas IS NULL) = (short_had IS NULL)",
+        name="short",
+    ),
     CheckConstraint(
         "(outcome_hash IS NULL) = (outcome_block IS NULL)"
         " AND (outcome_hash IS NULL) = (outcome_block_hash IS NULL)"

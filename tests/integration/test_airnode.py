@@ -335,10 +335,20 @@ async def test_dry_wallet_is_named_and_served_once_it_is_funded(new_node: Any) -
     await node.serve()
     assert await node.where(unfunded) == (State.DRAWN, "wallet_unfunded")
     assert (await node.where(funded))[0] is State.DONE
+    shortage = (await node.answer(unfunded)).shortage
+    assert shortage is not None
+    assert shortage.had == 0
     wallet = node.bench.wallet_of(dry).address
-    await node.act(Devnet.player(), wallet, b"", ETHER)
+    await node.act(Devnet.player(), wallet, b"", shortage.missing // 2)
+    await node.walk()
+    less = (await node.answer(unfunded)).shortage
+    assert less is not None
+    assert less.had == shortage.missing // 2
+    # It is exactly what is missing: the base fee falls with every empty block.
+    await node.act(Devnet.player(), wallet, b"", less.missing)
     await node.serve()
     assert (await node.where(unfunded))[0] is State.DONE
+    assert (await node.answer(unfunded)).shortage is None
 
 
 async def test_requests_of_a_dry_wallet_keep_nobody_waiting_and_get_their_turn(
