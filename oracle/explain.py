@@ -15,7 +15,7 @@ from oracle.store.transactions import Purpose, SlotState
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from oracle.request import TrackedRequest
+    from oracle.request import Outcome, TrackedRequest
     from oracle.store.retention import Pruned
     from oracle.store.transactions import Attempt, Slot
 
@@ -23,7 +23,7 @@ _ETHER = 10**18
 _REFUND = "its requester gets the whole fee back with `cancel` once the window has passed"
 
 # Why a drawn request is not signed, as the step noted it on the request.
-_WAITS = {
+WAITS = {
     "fee_cap_reached": "the base fee is above max_fee_gwei: it goes on when the fee falls or the "
     "cap is raised",
     "loss_limit": "it would cost more above its fee than max_loss_gwei allows: it goes on when "
@@ -132,9 +132,10 @@ def explain(known: Known) -> Reason:  # noqa: PLR0911 - one case per state
                 "waiting_to_send", "its transaction is signed and goes out with the next pass"
             )
         case State.SENT:
-            return _sent(known)
+            return explain_sent(known.slot, known.attempts)
         case State.MINED:
-            return _mined(known)
+            assert known.depth is not None
+            return explain_mined(tracked.outcome, known.scanned, known.depth)
         case State.DONE:
             return _done(tracked)
         case _:
@@ -154,26 +155,40 @@ def _observed(known: Known) -> Reason:
     return Reason("scan_behind", "the node has yet to read the blocks on top of it: does it run?")
 
 
+def explain_earlier(slot: Slot | None) -> Reason | None:
+    """
+    Say what holds up a confirmed request that was signed before, if anything does.
+    """
+    if slot is None or slot.state not in (SlotState.SIGNED, SlotState.SENT):
+        return None
+    return Reason(
+        "earlier_transaction_open",
+        f"an earlier transaction of nonce {slot.nonce} may still serve it: it gets no second one "
+        "before that is settled",
+    )
+
+
 def _confirmed(known: Known) -> Reason:
-    if known.slot is not None and known.slot.state in (SlotState.SIGNED, SlotState.SENT):
-        return Reason(
-            "earlier_transaction_open",
-            f"an earlier transaction of nonce {known.slot.nonce} may still serve it: it gets no "
-            "second one before that is settled",
-        )
+    earlier = explain_earlier(known.slot)
+    if earlier is not None:
+        return earlier
     return Reason("waiting_for_seed", "it is deep enough; its seed is looked up in the next pass")
 
 
 def _drawn(tracked: TrackedRequest) -> Reason:
     # A step that holds a drawn request back notes its code as the request's reason, see
     # `oracle.store.requests.note`; a new one needs its sentence above.
-    if tracked.reason in _WAITS:
-        return Reason(tracked.reason, _WAITS[tracked.reason])
+    if tracked.reason in WAITS:
+        return Reason(tracked.reason, WAITS[tracked.reason])
     return Reason("waiting_to_sign", "its seed is at hand, and it is signed in the next pass")
 
 
-def _sent(known: Known) -> Reason:  # noqa: PLR0911 - one case per answer
-    slot, attempts = known.slot, known.attempts
+def explain_sent(  # noqa: PLR0911 - one case per answer
+    slot: Slot | None, attempts: Sequence[Attempt]
+) -> Reason:
+    """
+    Say what the chain has done so far with the transaction that serves a request.
+    """
     if slot is None or not attempts:
         return Reason("transaction_unknown", "its transaction is not in this store any more")
     newest, nonce = attempts[0], slot.nonce
@@ -209,15 +224,16 @@ def _sent(known: Known) -> Reason:  # noqa: PLR0911 - one case per answer
     )
 
 
-def _mined(known: Known) -> Reason:
-    outcome = known.tracked.outcome
+def explain_mined(outcome: Outcome | None, scanned: int | None, depth: int) -> Reason:
+    """
+    Say how far a fulfillment is from being final.
+    """
     assert outcome is not None
-    assert known.depth is not None
-    have = max(0, (known.scanned or 0) - outcome.block_number)
+    have = max(0, (scanned or 0) - outcome.block_number)
     return Reason(
         "waiting_finality",
-        f"it is fulfilled, under {min(have, known.depth)} of the {known.depth} blocks after which "
-        "that counts as final",
+        f"it is fulfilled, under {min(have, depth)} of the {depth} blocks after which that counts "
+        "as final",
     )
 
 

@@ -9,7 +9,7 @@ with its reason.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Generic, Protocol, TypeVar
 
@@ -182,6 +182,8 @@ class Tracked(Generic[R_co]):
     #: Its share of the fulfillment's cost, in wei; nothing before that is mined, and where
     #: somebody else paid.
     cost: int | None = None
+    #: When it was first seen, in milliseconds since 1970.
+    created_at: int = field(default=0, compare=False)
 
     def log_context(self) -> dict[str, object]:
         """

@@ -357,6 +357,7 @@ class Book(Generic[R]):
             transaction_id=row.transaction_id,
             outcome=outcome,
             cost=row.cost,
+            created_at=row.created_at,
         )
 
 

@@ -155,14 +155,21 @@ async def provenance(
     connection: AsyncConnection, chain_id: int, contract: str, index: int
 ) -> dict[str, Any] | None:
     """
-    Return what the seed of an index was mixed from, for people and programs; nothing secret.
+    Return what the seed of an index was mixed from, as `provenance_of` does.
+    """
+    return await provenance_of(connection, native_purpose(chain_id, contract, index))
+
+
+async def provenance_of(connection: AsyncConnection, purpose: str) -> dict[str, Any] | None:
+    """
+    Return what the seed of a purpose was mixed from, for people and programs; nothing secret.
 
     None where the seed was never here.
     """
     block = (
         await connection.execute(
             select(blocks.c.id, blocks.c.received_at, blocks.c.simulated, blocks.c.sources).where(
-                blocks.c.purpose == native_purpose(chain_id, contract, index)
+                blocks.c.purpose == purpose
             )
         )
     ).one_or_none()

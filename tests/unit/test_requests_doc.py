@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from oracle import explain, faults
+from oracle import explain, explain_airnode, faults
 from oracle.request import TRANSITIONS, State
 
 pytestmark = pytest.mark.unit
@@ -32,6 +32,7 @@ STATES = rows_of(
     "| state | what it means | in the store before it | killed right there | goes on to |"
 )
 CODES = rows_of("| code | in | why | what to do |")
+AIRNODE_CODES = rows_of("| code | in | why an Airnode's request is there | what to do |")
 
 
 def test_every_state_has_its_row_in_order() -> None:
@@ -47,7 +48,7 @@ def test_a_state_goes_on_only_where_there_is_an_edge() -> None:
 
 def test_every_code_of_an_explanation_has_its_row() -> None:
     codes = {
-        *explain._WAITS,
+        *explain.WAITS,
         *(code for code, _ in explain._REFUSALS.values()),
         *(code for _, code in explain._ENDS),
     }
@@ -57,6 +58,50 @@ def test_every_code_of_an_explanation_has_its_row() -> None:
                 codes.add(code)
     assert {"waiting_confirmations", "in_mempool", "callback_failed"} <= codes
     assert sorted(word for row in CODES for word in words(row[0])) == sorted(codes)
+
+
+def named_codes(path: str, functions: set[str] | None = None) -> set[str]:
+    """
+    Return the codes that a module, or some of its functions, give by name.
+    """
+    tree = ast.parse(Path(path).read_text(encoding="utf-8"))
+    parts = [
+        node
+        for node in tree.body
+        if functions is None or (isinstance(node, ast.FunctionDef) and node.name in functions)
+    ]
+    return {
+        code
+        for part in parts
+        for node in ast.walk(part)
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Name)
+        and node.func.id == "Reason"
+        and isinstance(node.args[0], ast.Constant)
+        and isinstance(code := node.args[0].value, str)
+    }
+
+
+def test_every_code_of_an_airnode_request_has_its_row_and_its_states() -> None:
+    shared = {"explain_earlier", "explain_sent", "explain_mined"}
+    codes = {
+        *named_codes(explain.__file__, shared),
+        *named_codes(explain_airnode.__file__),
+        *(code for code, _ in explain._REFUSALS.values()),
+        *explain_airnode.CONFIRMED_WAITS,
+        *explain_airnode.DRAWN_WAITS,
+        *explain_airnode.CALLBACKS,
+        *(code for _, code in explain_airnode.ENDS),
+    }
+    assert {"wallet_unfunded", "in_mempool", "failed_on_chain"} <= codes
+    assert sorted(word for row in AIRNODE_CODES for word in words(row[0])) == sorted(codes)
+    states = {code: words(row[1]) for row in AIRNODE_CODES for code in words(row[0])}
+    for state, code in explain_airnode.ENDS:
+        assert states[code] == [str(state)]
+    for code in explain_airnode.CONFIRMED_WAITS:
+        assert states[code] == ["confirmed"]
+    for code in (*explain_airnode.DRAWN_WAITS, *explain_airnode.CALLBACKS):
+        assert states[code] == ["drawn"]
 
 
 def test_an_end_is_in_the_row_of_its_state() -> None:
