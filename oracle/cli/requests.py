@@ -14,8 +14,9 @@ import click
 
 from oracle.cli.options import config_option, json_option, print_json
 from oracle.cli.requests_airnode import AIRNODE
-from oracle.cli.requests_native import NATIVE, stamp
-from oracle.errors import ConfigError, OracleError
+from oracle.cli.requests_native import NATIVE, prefix_of, stamp
+from oracle.cli.requests_release import release
+from oracle.errors import OracleError
 from oracle.request import State
 
 if TYPE_CHECKING:
@@ -30,8 +31,11 @@ if TYPE_CHECKING:
 @click.group()
 def requests() -> None:
     """
-    Look at the requests that this node knows; also while it runs.
+    Look at the requests that this node knows, and release what waits; also while it runs.
     """
+
+
+requests.add_command(release)
 
 
 @requests.command("list", epilog="Example: oracle requests list --state sent --limit 20")
@@ -126,24 +130,6 @@ def show(request_id: str, config: Path, *, as_json: bool) -> None:
     for event in document["history"]:
         reason = f" ({event['reason']})" if event["reason"] else ""
         click.echo(f"  {event['at']}  {event['from'] or '·'} → {event['to']}{reason}")
-
-
-def prefix_of(request_id: str) -> bytes:
-    """
-    Return the first bytes of an id. Raises `ConfigError` where there is none.
-    """
-    digits = request_id.removeprefix("0x").rstrip("….")
-    # A digit alone is half a byte: it says little more.
-    digits = digits[: len(digits) // 2 * 2]
-    try:
-        prefix = bytes.fromhex(digits)
-    except ValueError:
-        prefix = b""
-    if not prefix:
-        raise ConfigError(
-            f"{request_id!r} is no request id: give 0x and its first hexadecimal digits"
-        )
-    return prefix
 
 
 async def _list(

@@ -7,6 +7,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from oracle.errors import ConfigError
+
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -16,6 +18,24 @@ if TYPE_CHECKING:
     from oracle.store.retention import Pruned
 
 NATIVE = "native"
+
+
+def prefix_of(request_id: str) -> bytes:
+    """
+    Return the first bytes of an id. Raises `ConfigError` where there is none.
+    """
+    digits = request_id.removeprefix("0x").rstrip("….")
+    # A digit alone is half a byte: it says little more.
+    digits = digits[: len(digits) // 2 * 2]
+    try:
+        prefix = bytes.fromhex(digits)
+    except ValueError:
+        prefix = b""
+    if not prefix:
+        raise ConfigError(
+            f"{request_id!r} is no request id: give 0x and its first hexadecimal digits"
+        )
+    return prefix
 
 
 def stamp(milliseconds: int) -> str:

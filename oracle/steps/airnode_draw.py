@@ -23,7 +23,7 @@ from oracle.protocols.airnode_calls import (
 )
 from oracle.request import State
 from oracle.store import airnode
-from oracle.store.airnode import Answer, airnode_purpose
+from oracle.store.airnode import WAITING_AFTER_RESTORE, Answer, airnode_purpose
 from oracle.store.engine import now
 
 if TYPE_CHECKING:
@@ -157,7 +157,7 @@ def _waits(
         return "unauthorised"
     unseen = answer.drawn_at is None and answer.released_at is None
     if unseen and service.restored_at is not None and request.block_number <= service.restored_at:
-        return "waiting_after_restore"
+        return WAITING_AFTER_RESTORE
     return None
 
 

@@ -16,7 +16,7 @@ from oracle.airnode_request import (
     Template,
     WithdrawalRequested,
 )
-from oracle.request import RequestKey
+from oracle.request import RequestKey, State
 from oracle.store.book import Book
 from oracle.store.engine import now
 from oracle.store.schema import airnode_requests, airnode_templates, airnode_withdrawals, lanes
@@ -26,6 +26,11 @@ if TYPE_CHECKING:
 
     from sqlalchemy import ColumnElement
     from sqlalchemy.ext.asyncio import AsyncConnection
+
+    from oracle.request import Tracked
+
+# Why a request of before a restored backup gets no number.
+WAITING_AFTER_RESTORE = "waiting_after_restore"
 
 
 def airnode_purpose(key: RequestKey) -> str:
@@ -196,6 +201,41 @@ async def put(tx: AsyncConnection, keys: Sequence[RequestKey], **values: object)
     """
     if keys:
         await tx.execute(update(airnode_requests).where(_among(keys)).values(**values))
+
+
+async def waiting_after_restore(connection: AsyncConnection) -> list[Tracked[AirnodeRequest]]:
+    """
+    Return the requests that wait for the operator's word, the oldest first.
+    """
+    columns = airnode_requests.c
+    rows = await connection.execute(
+        select(airnode_requests)
+        .where(
+            columns.state == State.CONFIRMED,
+            columns.reason == WAITING_AFTER_RESTORE,
+            columns.released_at.is_(None),
+        )
+        .order_by(*BOOK.order)
+    )
+    return [BOOK.from_row(row) for row in rows]
+
+
+async def release(tx: AsyncConnection, key: RequestKey) -> bool:
+    """
+    Write down the operator's word for a request; true if it still waited for it.
+    """
+    columns = airnode_requests.c
+    released = await tx.execute(
+        update(airnode_requests)
+        .where(
+            _among([key]),
+            columns.state == State.CONFIRMED,
+            columns.reason == WAITING_AFTER_RESTORE,
+            columns.released_at.is_(None),
+        )
+        .values(released_at=now(), reason=None)
+    )
+    return bool(released.rowcount)
 
 
 async def drawn_since(

@@ -22,7 +22,7 @@ from oracle.evm import checksum_address
 from oracle.request import RequestKey, State
 from oracle.store import airnode
 from oracle.store import requests as native
-from oracle.store.airnode import BOOK, Shortage, airnode_purpose
+from oracle.store.airnode import BOOK, WAITING_AFTER_RESTORE, Shortage, airnode_purpose
 from oracle.store.engine import Database
 from oracle.store.pool import Pool
 from oracle.store.seal import EpochFile, PoolKey
@@ -115,6 +115,14 @@ class Desk:
 
         self.write(change)
 
+    def note(self, request: AirnodeRequest, reason: str) -> None:
+        async def change(tx: AsyncConnection) -> None:
+            tracked = await BOOK.get(tx, request.key)
+            assert tracked is not None
+            await BOOK.note(tx, tracked, reason)
+
+        self.write(change)
+
     def run(self, *arguments: str, **more: Any) -> Result:
         verb, *rest = arguments
         config = str(self.folder / "oracle.toml")
@@ -123,7 +131,8 @@ class Desk:
     def document(self, *arguments: str) -> dict[str, Any]:
         result = self.run(*arguments, "--json")
         assert result.exit_code == 0, result.output
-        document: dict[str, Any] = json.loads(result.stdout)
+        # What is said before a question is on the same tape.
+        document: dict[str, Any] = json.loads(result.output[result.output.index("{") :])
         return document
 
     def show(self, request: AirnodeRequest) -> dict[str, Any]:
@@ -246,3 +255,49 @@ def test_shortage_is_shown_to_the_wei(desk: Desk) -> None:
     assert (shown["neededWei"], shown["balanceWei"]) == (10**18 + 1, 10**17)
     assert shown["missingWei"] == 9 * 10**17 + 1
     assert "send it 0.900000000000000001 ether" in shown["explanation"]
+
+
+def test_only_what_waits_after_a_restore_is_released(desk: Desk) -> None:
+    first, second, other = asked("first"), asked("second"), asked("other")
+    desk.put(other, State.CONFIRMED)
+    refused = desk.run("release", "--all", "--yes")
+    assert "there is nothing to release" in str(refused.exception)
+    for request in (first, second):
+        desk.put(request, State.CONFIRMED)
+        desk.note(request, WAITING_AFTER_RESTORE)
+    assert desk.show(first)["reason"] == "waiting_after_restore"
+    id_ = "0x" + first.key.request_id.hex()
+    unasked = desk.run("release", id_)
+    assert "add --yes" in str(unasked.exception)
+    refused = desk.run("release", "0x" + other.key.request_id.hex(), "--yes")
+    assert "waits for the operator's word" in str(refused.exception)
+    assert [desk.show(one)["releasedAt"] for one in (first, second, other)] == [None] * 3
+    assert desk.document("release", id_[:12], "--yes") == {"released": [id_]}
+    shown = desk.show(first)
+    assert shown["releasedAt"] is not None
+    assert shown["reason"] == "waiting_for_number"
+    assert desk.show(second)["releasedAt"] is None
+    rest = desk.document("release", "--all", "--yes")
+    assert rest == {"released": ["0x" + second.key.request_id.hex()]}
+    assert desk.show(other)["releasedAt"] is None
+
+
+def test_requests_are_released_beside_a_running_node(desk: Desk) -> None:
+    request = asked("it")
+    desk.put(request, State.CONFIRMED)
+    desk.note(request, WAITING_AFTER_RESTORE)
+
+    async def while_held() -> Result:
+        database = await Database.open(desk.folder / "oracle.db", exclusive=True)
+        try:
+            return await asyncio.to_thread(desk.run, "release", "--all", "--yes")
+        finally:
+            await database.close()
+
+    assert asyncio.run(while_held()).exit_code == 0
+    assert desk.show(request)["releasedAt"] is not None
+
+
+def test_ids_and_all_exclude_each_other(desk: Desk) -> None:
+    for arguments in ((), ("0x12", "--all")):
+        assert "say which requests" in str(desk.run("release", *arguments).exception)

@@ -13,7 +13,7 @@ from oracle.airnode_service import AirnodePolicy, Choice
 from oracle.evm import checksum_address
 from oracle.explain_airnode import KnownAirnode, explain_airnode
 from oracle.request import Outcome, RequestKey, State, Tracked
-from oracle.store.airnode import Answer, Shortage
+from oracle.store.airnode import WAITING_AFTER_RESTORE, Answer, Shortage
 from oracle.store.transactions import Attempt, Purpose, Slot, SlotState
 from tests.factories import CHAIN_ID, COORDINATOR, WALLET, hash32
 
@@ -211,6 +211,7 @@ def test_every_reason_that_a_step_writes_has_its_sentence() -> None:
     written = {
         reason for name in _SPOKEN for reason in reasons_in(PACKAGE.parent / name)
     } - _NO_REASONS
+    written.add(WAITING_AFTER_RESTORE)
     assert {"sponsor_cap", "callback_untried", "max_age", "not_allowed"} <= written
     abi = (PACKAGE / "protocols" / "airnode_abi.py").read_text(encoding="utf-8")
     written |= set(re.findall(r'reason="(parameters_\w+)"', abi))
