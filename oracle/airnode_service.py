@@ -23,6 +23,7 @@ from oracle.request import Outcome, State, Tracked
 from oracle.service import MAX_REVERTS, ChainService
 from oracle.store import airnode, costs
 from oracle.store.airnode import WithdrawalState, airnode_purpose
+from oracle.store.airnode_evidence import note_foreign
 from oracle.store.book import history
 from oracle.store.engine import now
 from oracle.store.schema import airnode_requests, airnode_withdrawals
@@ -316,10 +317,12 @@ class AirnodeService(ChainService[AirnodeRequest]):
         }
         known = await airnode.answers(tx, list(told))
         ours = await self.response(tx, known)
+        by_key = {tracked.request.key: tracked for tracked, _ in outcomes}
         for key, data in told.items():
             if ours.get(key) == data:
                 await airnode.put(tx, [key], data=data)
             else:
+                await note_foreign(tx, by_key[key])
                 log.get().error(
                     "foreign_fulfillment",
                     request_id="0x" + key.request_id.hex(),

@@ -54,6 +54,13 @@ class Listing(Generic[_T]):
         if len(self._kept) < _KEPT:
             self._kept.append(entry)
 
+    @property
+    def is_full(self) -> bool:
+        """
+        Whether what is added is counted only.
+        """
+        return self.count >= _KEPT
+
     def __iter__(self) -> Iterator[_T]:
         return iter(self._kept)
 

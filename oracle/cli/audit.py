@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
+    from oracle.audit.airnode_report import AirnodeReport
     from oracle.audit.report import Money, Named, Report
     from oracle.config import ChainSettings, Settings
 
@@ -37,26 +38,38 @@ def audit(config: Path, *, as_json: bool) -> None:
 
     Every request fulfilled, cancelled or pending exactly once; every revealed seed the committed
     one, and bound once; fees, earnings and escrow adding up; no row of the store contradicting
-    the chain. Nothing is written. Exit code 1 on a finding.
+    the chain. Of an Airnode: every request answered or given up once, with this store's number,
+    for which one block of the pool was drawn; what is open, with its age and reason. Nothing is
+    written. Exit code 1 on a finding.
     """
+    from oracle.cli import audit_airnodes  # noqa: PLC0415 - not needed for --help
     from oracle.config import Settings  # noqa: PLC0415 - pydantic is slow to import
 
-    reports = asyncio.run(_audit(Settings.load(config)))
+    reports, airnodes = asyncio.run(_audit(Settings.load(config)))
+    clean = all(one.clean for one in reports.values()) and all(
+        one.clean for one in airnodes.values()
+    )
     if as_json:
         print_json(
             {
-                "clean": all(report.clean for report in reports.values()),
+                "clean": clean,
                 "chains": {name: document(report) for name, report in reports.items()},
+                "airnodes": {
+                    name: audit_airnodes.document(report) for name, report in airnodes.items()
+                },
             }
         )
     else:
         for name, report in reports.items():
             _print(name, report)
-    sys.exit(0 if all(report.clean for report in reports.values()) else 1)
+        for name, found in airnodes.items():
+            audit_airnodes.print_report(name, found)
+    sys.exit(0 if clean else 1)
 
 
-async def _audit(settings: Settings) -> dict[str, Report]:
+async def _audit(settings: Settings) -> tuple[dict[str, Report], dict[str, AirnodeReport]]:
     from oracle.audit.report import Report  # noqa: PLC0415 - not needed for --help
+    from oracle.cli.audit_airnodes import audit_airnodes  # noqa: PLC0415 - as above
 
     reports = {}
     for name, chain in settings.chains.items():
@@ -66,7 +79,7 @@ async def _audit(settings: Settings) -> dict[str, Report]:
             # A dead endpoint is no reason to leave the other chains alone.
             reports[name] = Report(chain_id=chain.chain_id, contract=chain.coordinator, block=0)
             reports[name].find("not_audited", str(error))
-    return reports
+    return reports, await audit_airnodes(settings)
 
 
 async def _audit_chain(settings: Settings, name: str, chain: ChainSettings) -> Report:

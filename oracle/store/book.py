@@ -395,6 +395,13 @@ async def _record(
     )
 
 
+async def remark(tx: AsyncConnection, tracked: Tracked[Any], reason: str) -> None:
+    """
+    Write a word into a request's history that is no transition.
+    """
+    await _record(tx, [tracked.request.key], tracked.state, tracked.state, reason)
+
+
 async def history(connection: AsyncConnection, key: RequestKey) -> Sequence[Row[Any]]:
     """
     Return the events of a request, oldest first: `before`, `after`, `reason`, `at` (milliseconds).
