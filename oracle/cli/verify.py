@@ -32,11 +32,14 @@ _SHOWN = {
     epilog="Example: oracle verify 0x5f2c…91 --rpc-url http://127.0.0.1:8545 "
     "--coordinator 0x5FbDB2315678afecb367f032d93F642f64180aa3"
 )
-@click.argument("request_id", metavar="REQUEST")
+@click.argument("request_id", metavar="REQUEST", required=False)
 @click.option(
     "--rpc-url", envvar="ORACLE_RPC_URL", help="JSON-RPC endpoint; or set ORACLE_RPC_URL."
 )
 @click.option("--coordinator", help="Address of the QuantumCoordinator.")
+@click.option("--rrp", help="A request to an Airnode: address of AirnodeRrpV0. Default: API3's.")
+@click.option("--airnode", help="A request to an Airnode: whom its operator announced.")
+@click.option("--xpub", help="That Airnode's xpub: checks the sponsor wallet too.")
 @click.option(
     "--deployments",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -53,15 +56,26 @@ _SHOWN = {
     type=click.IntRange(0),
     help="Look for the request from here on. Default: the coordinator's deployment.",
 )
+@click.option(
+    "--pair",
+    nargs=2,
+    metavar="TX1 TX2",
+    help="Instead of REQUEST: two fulfillments of an Airnode, each the hash of a transaction, a "
+    "signed transaction, or its calldata.",
+)
 @json_option
 def verify(  # noqa: PLR0913, PLR0917 - one parameter per option
-    request_id: str,
+    request_id: str | None,
     rpc_url: str | None,
     coordinator: str | None,
+    rrp: str | None,
+    airnode: str | None,
+    xpub: str | None,
     deployments: Path | None,
     config: Path | None,
     chain: str | None,
     from_block: int | None,
+    pair: tuple[str, str] | None,
     *,
     as_json: bool,
 ) -> None:
@@ -71,22 +85,74 @@ def verify(  # noqa: PLR0913, PLR0917 - one parameter per option
     That its seed was committed before it, that the proof leads there, that its words follow from
     seed, id and block hash, and what became of its callback. Exit code 0 when it was fulfilled
     and everything fits; 1 when anything does not, or it is not fulfilled: then it says why.
+
+    A request to an Airnode (--rrp, --airnode, or as configured): its id, its sponsor wallet, the
+    Airnode's signature over its number, and what nothing can prove. With --pair: whether two
+    fulfillments prove that an Airnode signed two numbers for one request; then exit code 1.
     """
-    if not re.fullmatch(r"0x[0-9a-fA-F]{64}", request_id):
+    from oracle.cli import verify_airnode  # noqa: PLC0415 - not needed for --help
+
+    if pair:
+        if request_id is not None:
+            raise ConfigError("give a REQUEST, or --pair and two fulfillments, not both")
+        verify_airnode.print_pair(pair, _endpoint(rpc_url, deployments, config), as_json=as_json)
+        return
+    if request_id is None or not re.fullmatch(r"0x[0-9a-fA-F]{64}", request_id):
         raise ConfigError(f"{request_id!r} is no request id: give 0x and 64 hexadecimal digits")
-    if config is not None and not (rpc_url and coordinator):
+    id_ = bytes.fromhex(request_id[2:])
+    given = verify_airnode.Given(
+        rpc_url=rpc_url, rrp=rrp, airnode=airnode, xpub=xpub, from_block=from_block
+    )
+    places = verify_airnode.places(given, deployments, config, chain)
+    only_airnode = rrp or airnode or xpub
+    if not only_airnode and _is_native(coordinator, deployments, config, chain):
+        if config is not None and not (rpc_url and coordinator):
+            from oracle.config import Settings  # noqa: PLC0415 - pydantic is slow to import
+
+            settings = _chain(Settings.load(config), config, chain)
+            rpc_url = rpc_url or settings.endpoints[0].get_secret_value()
+            coordinator = coordinator or settings.coordinator
+        url, contract = _where(rpc_url, coordinator, deployments)
+        examination = asyncio.run(_verify(url, contract, id_, from_block))
+        # One that no coordinator knows may have been made for the Airnode.
+        if examination.state != "not_found" or not places:
+            if as_json:
+                print_json(document(examination))
+            else:
+                _print(examination)
+            sys.exit(0 if examination.fits else 1)
+    verify_airnode.verify(id_, places, as_json=as_json)
+
+
+def _is_native(
+    coordinator: str | None, deployments: Path | None, config: Path | None, chain: str | None
+) -> bool:
+    """
+    Say whether there is a coordinator to ask, or at least to ask for.
+    """
+    if config is None or coordinator or deployments:
+        return True
+    from oracle.config import Settings  # noqa: PLC0415 - pydantic is slow to import
+
+    settings = Settings.load(config)
+    airnodes = settings.airnode.chains if settings.airnode else {}
+    return not airnodes or (chain in settings.chains if chain else bool(settings.chains))
+
+
+def _endpoint(rpc_url: str | None, deployments: Path | None, config: Path | None) -> str | None:
+    """
+    Return the endpoint that is named, if any is.
+    """
+    if rpc_url is None and deployments is not None:
+        rpc_url = _deployment(deployments)["rpcUrl"]
+    if rpc_url is None and config is not None:
         from oracle.config import Settings  # noqa: PLC0415 - pydantic is slow to import
 
-        settings = _chain(Settings.load(config), config, chain)
-        rpc_url = rpc_url or settings.endpoints[0].get_secret_value()
-        coordinator = coordinator or settings.coordinator
-    url, contract = _where(rpc_url, coordinator, deployments)
-    examination = asyncio.run(_verify(url, contract, bytes.fromhex(request_id[2:]), from_block))
-    if as_json:
-        print_json(document(examination))
-    else:
-        _print(examination)
-    sys.exit(0 if examination.fits else 1)
+        settings = Settings.load(config)
+        chains = [*settings.chains.values()]
+        airnodes = [*settings.airnode.chains.values()] if settings.airnode else []
+        rpc_url = (airnodes or chains)[0].endpoints[0].get_secret_value()
+    return None if rpc_url is None else checked_endpoint(rpc_url, "the endpoint")
 
 
 def _chain(settings: Settings, path: Path, name: str | None) -> ChainSettings:
@@ -107,7 +173,10 @@ def _where(
     if not rpc_url:
         raise ConfigError("there is no endpoint: give --rpc-url, --config or --deployments")
     if not coordinator:
-        raise ConfigError("there is no coordinator: give --coordinator, --config or --deployments")
+        raise ConfigError(
+            "there is no coordinator: give --coordinator, --config or --deployments; or --rrp or "
+            "--airnode for a request to an Airnode"
+        )
     return (
         checked_endpoint(rpc_url, "the endpoint"),
         checked_address(coordinator, "the coordinator"),

@@ -67,7 +67,11 @@ class Check:
     detail: str
 
 
-class _Fault(NamedTuple):
+class Fault(NamedTuple):
+    """
+    What can be wrong: whether it is, its machine-readable reason and its sentence.
+    """
+
     holds: bool
     reason: str
     detail: str
@@ -198,7 +202,7 @@ def first_of(evidence: Evidence, kind: type[_T]) -> _T | None:
     return next((event for event in evidence.life if isinstance(event, kind)), None)
 
 
-def _check(name: str, faults: Sequence[_Fault], otherwise: str) -> Check:
+def judge(name: str, faults: Sequence[Fault], otherwise: str) -> Check:
     """
     Fail with the first fault that holds: its reason and its sentence.
     """
@@ -211,10 +215,10 @@ def _check(name: str, faults: Sequence[_Fault], otherwise: str) -> Check:
 
 
 def _code(evidence: Evidence) -> Iterator[Check]:
-    yield _check(
+    yield judge(
         "coordinator",
         [
-            _Fault(
+            Fault(
                 evidence.code is None,
                 "unknown_code",
                 f"the code at {evidence.contract} is no coordinator that this version knows, so "
@@ -225,19 +229,19 @@ def _code(evidence: Evidence) -> Iterator[Check]:
     )
 
 
-def _elsewhere(place: Place | None, what: str) -> list[_Fault]:
+def elsewhere(place: Place | None, what: str) -> list[Fault]:
     """
     Return the faults that a place can have: header and receipt must say what the log says.
     """
     assert place is not None
     log, receipt = place.log, place.receipt
     return [
-        _Fault(
+        Fault(
             place.header.hash != log.block_hash,
             "other_block",
             f"the log of {what} names another block {log.block_number} than the chain has",
         ),
-        _Fault(
+        Fault(
             receipt is None or not receipt.ok or log not in receipt.logs,
             "not_in_receipt",
             f"the receipt of transaction 0x{log.transaction_hash.hex()} does not hold the log of "
@@ -249,10 +253,10 @@ def _elsewhere(place: Place | None, what: str) -> list[_Fault]:
 def _request(evidence: Evidence, made: Made) -> Iterator[Check]:
     domain = domain_of(evidence.chain_id, evidence.contract)
     derived = id_of(domain, made.requester, made.terms_word, made.user_seed)
-    yield _check(
+    yield judge(
         "request id",
         [
-            _Fault(
+            Fault(
                 derived != evidence.request_id,
                 "id_differs",
                 "the id is not the hash of chain, coordinator and what the log says: "
@@ -261,16 +265,16 @@ def _request(evidence: Evidence, made: Made) -> Iterator[Check]:
         ],
         "the id is the hash of chain, coordinator, requester, terms and user seed",
     )
-    yield _check(
+    yield judge(
         "request",
         [
-            _Fault(
+            Fault(
                 made.terms.block != made.log.block_number,
                 "other_block",
                 f"the terms name block {made.terms.block}, and the log is of block "
                 f"{made.log.block_number}",
             ),
-            *_elsewhere(evidence.made, "the request"),
+            *elsewhere(evidence.made, "the request"),
         ],
         f"made by {made.requester} in block {made.terms.block}, index {made.terms.index}",
     )
@@ -288,21 +292,21 @@ def _commitment(evidence: Evidence, made: Made) -> Iterator[Check]:
         return
     root = commit.root_of(index) or b""
     here, there = commit.log, made.log
-    yield _check(
+    yield judge(
         "commitment",
         [
-            _Fault(
+            Fault(
                 (here.block_number, here.index) >= (there.block_number, there.index),
                 "committed_late",
                 f"its root was committed in block {here.block_number} at log {here.index}, not "
                 f"before the request at log {there.index} of block {there.block_number}",
             ),
-            _Fault(
+            Fault(
                 root != evidence.root,
                 "root_differs",
                 "the coordinator's storage has another root than the log that committed it",
             ),
-            *_elsewhere(evidence.committed, "the commitment"),
+            *elsewhere(evidence.committed, "the commitment"),
         ],
         f"root 0x{root.hex()[:16]}… was committed in block {here.block_number}, before the "
         "request",
@@ -312,13 +316,13 @@ def _commitment(evidence: Evidence, made: Made) -> Iterator[Check]:
 def _settled_once(evidence: Evidence) -> Iterator[Check]:
     kinds = (Fulfilled, Cancelled)
     times = [sum(isinstance(event, kind) for event in evidence.life) for kind in kinds]
-    yield _check(
+    yield judge(
         "exactly once",
         [
-            _Fault(times[0] > 1, "fulfilled_twice", f"it was fulfilled {times[0]} times"),
-            _Fault(times[1] > 1, "cancelled_twice", f"it was cancelled {times[1]} times"),
-            _Fault(min(times) > 0, "fulfilled_and_cancelled", "it was fulfilled and cancelled"),
-            _Fault(
+            Fault(times[0] > 1, "fulfilled_twice", f"it was fulfilled {times[0]} times"),
+            Fault(times[1] > 1, "cancelled_twice", f"it was cancelled {times[1]} times"),
+            Fault(min(times) > 0, "fulfilled_and_cancelled", "it was fulfilled and cancelled"),
+            Fault(
                 evidence.status == PENDING,
                 "still_pending",
                 "the coordinator still calls it pending",
@@ -331,20 +335,20 @@ def _settled_once(evidence: Evidence) -> Iterator[Check]:
 def _fulfillment(evidence: Evidence, made: Made, fulfilled: Fulfilled) -> Iterator[Check]:
     terms, block = made.terms, fulfilled.log.block_number
     earliest, latest = terms.block + terms.confirmations, terms.block + evidence.window
-    yield _check(
+    yield judge(
         "in time",
         [
-            _Fault(
+            Fault(
                 block < earliest,
                 "too_early",
                 f"block {block} is before block {earliest}, the first that the request allows",
             ),
-            _Fault(
+            Fault(
                 block > latest,
                 "too_late",
                 f"block {block} is after block {latest}, the last of its window",
             ),
-            *_elsewhere(evidence.fulfilled, "the fulfillment"),
+            *elsewhere(evidence.fulfilled, "the fulfillment"),
         ],
         f"block {block} lies between {earliest}, after {terms.confirmations} confirmations, and "
         f"{latest}, the end of its window",
@@ -368,20 +372,20 @@ def _proof(evidence: Evidence, made: Made, fulfilled: Fulfilled) -> Iterator[Che
         )
         return
     ours = [item for item in run.items if item.request_id == made.request_id]
-    yield _check(
+    yield judge(
         "seed",
         [
-            _Fault(
+            Fault(
                 not ours,
                 "other_request",
                 "the fulfilling transaction's calldata holds other requests than this one",
             ),
-            _Fault(
+            Fault(
                 any(item.seed != fulfilled.seed for item in ours),
                 "seed_differs",
                 "the seed in the calldata is not the one in the log",
             ),
-            _Fault(
+            Fault(
                 root is None or run.root(domain) != root,
                 "proof_differs",
                 "seed and siblings in the calldata do not lead to the committed root",
@@ -395,16 +399,16 @@ def _proof(evidence: Evidence, made: Made, fulfilled: Fulfilled) -> Iterator[Che
 def _beacon(evidence: Evidence, made: Made) -> Iterator[Check]:
     assert evidence.made is not None
     header = evidence.made.header
-    yield _check(
+    yield judge(
         "beacon",
         [
-            _Fault(
+            Fault(
                 header.number != made.terms.block or header.hash != made.log.block_hash,
                 "other_block",
                 f"the header of block {made.terms.block} and the request's log give different "
                 "hashes",
             ),
-            _Fault(
+            Fault(
                 evidence.next_parent not in (None, header.hash),
                 "other_parent",
                 f"the header of block {made.terms.block + 1} names another parent",
@@ -416,10 +420,10 @@ def _beacon(evidence: Evidence, made: Made) -> Iterator[Check]:
 
 def _value(evidence: Evidence, made: Made, output: bytes) -> Iterator[Check]:
     failed = first_of(evidence, Failed)
-    yield _check(
+    yield judge(
         "value",
         [
-            _Fault(
+            Fault(
                 failed is not None and failed.output != output,
                 "output_differs",
                 "the output that the coordinator put on record for redelivery does not follow "
@@ -440,20 +444,20 @@ def _callback(evidence: Evidence, fulfilled: Fulfilled) -> Iterator[Check]:
         said = "failed; anybody can have it repeated with `redeliver`"
     else:
         said = f"failed, and was repeated with success in block {again.log.block_number}"
-    yield _check(
+    yield judge(
         "callback",
         [
-            _Fault(
+            Fault(
                 fulfilled.success != (failed is None),
                 "callback_contradiction",
                 "the fulfillment's log and the record of failed callbacks contradict each other",
             ),
-            _Fault(
+            Fault(
                 again is not None and failed is None,
                 "redelivered_without_failure",
                 "it was redelivered, but its callback did not fail",
             ),
-            _Fault(
+            Fault(
                 evidence.status != expected,
                 "status_differs",
                 f"the coordinator calls it {_STATUS.get(evidence.status or 0)}, and its events "
@@ -466,16 +470,16 @@ def _callback(evidence: Evidence, fulfilled: Fulfilled) -> Iterator[Check]:
 
 def _cancellation(evidence: Evidence, made: Made, cancelled: Cancelled) -> Iterator[Check]:
     last = made.terms.block + evidence.window
-    yield _check(
+    yield judge(
         "cancellation",
         [
-            _Fault(
+            Fault(
                 cancelled.log.block_number <= last,
                 "cancelled_early",
                 f"it was cancelled in block {cancelled.log.block_number}, while it could be "
                 f"fulfilled until block {last}",
             ),
-            _Fault(
+            Fault(
                 (cancelled.amount, cancelled.index) != (made.terms.fee, made.terms.index),
                 "refund_differs",
                 f"{cancelled.amount} wei went back for index {cancelled.index}, and "
@@ -487,10 +491,10 @@ def _cancellation(evidence: Evidence, made: Made, cancelled: Cancelled) -> Itera
 
 
 def _still_pending(evidence: Evidence) -> Iterator[Check]:
-    yield _check(
+    yield judge(
         "pending",
         [
-            _Fault(
+            Fault(
                 evidence.status != PENDING,
                 "logs_missing",
                 "the coordinator does not call it pending, but no log settles it: the endpoint "

@@ -135,11 +135,11 @@ async def _with_places(reader: ChainReader, basis: Evidence, made: Made, start: 
         root=(
             await ask(reader, contract, "rootOf(uint256)", terms.index // BATCH, block=head.number)
         ).to_bytes(32, "big"),
-        made=await _place(reader, made.log),
+        made=await place_of(reader, made.log),
         next_parent=(await reader.block(block + 1)).parent_hash if block < head.number else None,
         commit=commit,
-        committed=await _place(reader, commit.log) if commit else None,
-        fulfilled=await _place(reader, fulfilled.log) if fulfilled else None,
+        committed=await place_of(reader, commit.log) if commit else None,
+        fulfilled=await place_of(reader, fulfilled.log) if fulfilled else None,
         transaction=await reader.transaction(fulfilled.log.transaction_hash)
         if fulfilled
         else None,
@@ -168,7 +168,10 @@ async def _find_commit(
     return None
 
 
-async def _place(reader: ChainReader, log: Log) -> Place:
+async def place_of(reader: ChainReader, log: Log) -> Place:
+    """
+    Return a log with the header and the receipt of where it is.
+    """
     return Place(
         log=log,
         header=await reader.block(log.block_number),

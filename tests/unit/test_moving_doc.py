@@ -41,7 +41,7 @@ def test_command_exists_with_its_options(line: str) -> None:
 
 
 def test_commands_are_there() -> None:
-    assert len(LINES) == 5
+    assert len(LINES) == 7
 
 
 def test_figures_are_the_codes() -> None:
