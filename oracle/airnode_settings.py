@@ -102,4 +102,6 @@ class AirnodeSettings(Section):
     mnemonic_file: Path  #: encrypted, see `oracle wallet create-mnemonic`
     password: SecretStr | None = None  #: of that file
     password_file: Path | None = None  #: a file that holds the password
+    #: says which database answers where; default: `mnemonic_file` with .stores behind it
+    stores_file: Path | None = None
     chains: Annotated[dict[Name, AirnodeChainSettings], Field(min_length=1)]  #: by your own names

@@ -4,6 +4,7 @@ From the `[airnode]` section to the services that it describes.
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 from oracle import faults
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from oracle.chain.sponsor_wallets import AirnodeKeys
     from oracle.store.engine import Database
     from oracle.store.pool import Pool
+    from oracle.store.stores_file import StoresFile
 
 _GWEI = 10**9
 # Blocks below the head from which a new Airnode reads: nobody can have asked it before.
@@ -33,7 +35,12 @@ class ConfiguredAirnode:
     """
 
     def __init__(
-        self, name: str, settings: AirnodeChainSettings, keys: AirnodeKeys, stack: AsyncExitStack
+        self,
+        name: str,
+        settings: AirnodeChainSettings,
+        keys: AirnodeKeys,
+        stores: StoresFile,
+        stack: AsyncExitStack,
     ) -> None:
         """
         Name the endpoints; `stack` closes them.
@@ -52,6 +59,7 @@ class ConfiguredAirnode:
         self.name = f"airnode.{name}"
         self.settings = settings
         self.keys = keys
+        self.stores = stores
         self.heads = configured_heads(self.place, settings)
         self.service: AirnodeService | None = None
         self._readers: list[Web3Reader] = []
@@ -102,7 +110,7 @@ class ConfiguredAirnode:
         Return the service, checked and ready to work; the same one when called again.
 
         Raises as `check` does, and `ConfigError` when the database knows another chain by this id,
-        or another Airnode.
+        or another Airnode, or when the Airnode is known to answer from another database.
         """
         if self.service is None:
             await self.check()
@@ -115,6 +123,7 @@ class ConfiguredAirnode:
         from oracle.chain.fees import FeePolicy  # noqa: PLC0415
         from oracle.chain.sender import Web3Sender  # noqa: PLC0415
         from oracle.protocols.airnode_rrp_v0 import AirnodeProtocol  # noqa: PLC0415
+        from oracle.store.stores_file import Claim  # noqa: PLC0415
 
         settings = self.settings
         reader, *others = self._readers
@@ -124,6 +133,20 @@ class ConfiguredAirnode:
         async with database.write() as tx:
             await claims.keep_genesis(tx, chain_id, genesis)
             await claims.keep_airnode(tx, chain_id, contract, self.keys.address)
+            store_id = await claims.keep_store_id(tx)
+        await asyncio.to_thread(
+            self.stores.claim,
+            Claim(
+                airnode=self.keys.address,
+                chain_id=chain_id,
+                contract=contract,
+                store_id=store_id,
+                database=str(database.path.absolute()),
+                genesis=genesis,
+            ),
+            devnet=settings.devnet,
+        )
+        async with database.write() as tx:
             start = await claims.first_block(
                 tx, chain_id, contract, settings.start_block, max(0, head.number - _LOOK_BACK)
             )
@@ -205,9 +228,20 @@ def configured_airnodes(
     settings: AirnodeSettings | None, stack: AsyncExitStack
 ) -> list[ConfiguredAirnode]:
     """
-    Return the Airnode on all of its chains. Raises `ConfigError` as `ConfiguredAirnode` does.
+    Return the Airnode on all of its chains.
+
+    Raises `ConfigError` as `ConfiguredAirnode` does, and where it cannot be written down which
+    database answers.
     """
+    from oracle.store.stores_file import StoresFile  # noqa: PLC0415 - slow to import
+
     if settings is None:
         return []
     keys = load_airnode_keys(settings)
-    return [ConfiguredAirnode(name, chain, keys, stack) for name, chain in settings.chains.items()]
+    mnemonic = settings.mnemonic_file
+    stores = StoresFile(settings.stores_file or mnemonic.with_name(mnemonic.name + ".stores"))
+    stores.check_writable()
+    return [
+        ConfiguredAirnode(name, chain, keys, stores, stack)
+        for name, chain in settings.chains.items()
+    ]

@@ -7,6 +7,7 @@ does not answer. `oracle run` stops at the first, `oracle check` goes through th
 
 from __future__ import annotations
 
+import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from oracle.config import ChainSettings
     from oracle.evm import Block
     from oracle.store.engine import Database
+
+
+STORE_ID = "store_id"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -233,6 +237,19 @@ async def keep_airnode(tx: AsyncConnection, chain_id: int, contract: str, airnod
         )
     if known is None:
         await put_setting(tx, name, airnode)
+
+
+async def keep_store_id(tx: AsyncConnection) -> str:
+    """
+    Return what tells this database from all others but its own copies; made once.
+    """
+    from oracle.store.cursors import get_setting, put_setting  # noqa: PLC0415 - slow to import
+
+    known = await get_setting(tx, STORE_ID)
+    if known is None:
+        known = secrets.token_hex(16)
+        await put_setting(tx, STORE_ID, known)
+    return known
 
 
 async def first_block(

@@ -174,7 +174,7 @@ class EpochFile:
 
         With a mark it is an advance that is not finished, until it is written without.
         """
-        _replace(self._path, f"{value}\n" if mark is None else f"{value} {mark}\n")
+        replace_file(self._path, f"{value}\n" if mark is None else f"{value} {mark}\n")
 
     def retired(self) -> list[str]:
         """
@@ -193,7 +193,7 @@ class EpochFile:
         """
         known = self.retired()
         if check_value not in known:
-            _replace(self._retired_path, "".join(f"{one}\n" for one in [*known, check_value]))
+            replace_file(self._retired_path, "".join(f"{one}\n" for one in [*known, check_value]))
 
     @property
     def _retired_path(self) -> Path:
@@ -211,7 +211,10 @@ def sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def _replace(path: Path, text: str) -> None:
+def replace_file(path: Path, text: str) -> None:
+    """
+    Write a file durably: it is replaced as a whole, or not at all.
+    """
     draft = path.with_name(path.name + ".new")
     with draft.open("w", encoding="ascii") as file:
         file.write(text)

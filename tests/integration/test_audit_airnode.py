@@ -198,11 +198,12 @@ async def test_number_of_another_node_for_a_callback_that_fails_is_read_from_cal
     assert (found["failedCallbacks"], codes(found)) == (1, ["foreign_fulfillment"])
 
 
-async def test_request_that_another_node_gave_up_is_found(new_node: Any) -> None:
+@pytest.mark.parametrize("message", ["from elsewhere", events.CALLBACK_FAILED])
+async def test_request_that_another_node_gave_up_is_found(new_node: Any, message: str) -> None:
     node = await new_node()
     request = await node.ask()
     wallet, contract = node.bench.wallet_of(request.sponsor), node.bench.protocol.contract
-    await node.act(wallet, contract, calls.encode_fail(request, "from elsewhere"))
+    await node.act(wallet, contract, calls.encode_fail(request, message))
     await node.serve()
     assert codes(await audited(node)) == ["foreign_failure"]
 
