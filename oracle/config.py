@@ -213,10 +213,11 @@ class GatewaySettings(Settings):
 
     database: Path = Path("gateway.db")  #: SQLite file, never a node's
     chains: dict[Name, ChainSettings] = {}  #: a gateway has none
+    airnode: AirnodeSettings | None = None  #: a gateway has none
 
-    @field_validator("chains")
+    @field_validator("chains", "airnode")
     @classmethod
-    def _check_chains(cls, chains: dict[str, ChainSettings]) -> dict[str, ChainSettings]:
+    def _check_chains(cls, chains: object) -> object:
         if chains:
             raise ValueError(
                 "a gateway knows none and never shares a node's pool: give it a file of its own, "
@@ -227,15 +228,17 @@ class GatewaySettings(Settings):
 
 def load_pool_settings(path: Path) -> Settings:
     """
-    Read the configuration of a node, or of a gateway, which has no chains.
+    Read the configuration of a node, or of a gateway, which has no chains and no Airnode.
 
     Raises `ConfigError` as `Settings.load` does.
     """
     try:
-        chains = "chains" in tomllib.loads(path.read_text(encoding="utf-8"))
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        chains = not {"chains", "airnode"}.isdisjoint(content)
     except (OSError, ValueError):
         chains = True  # what is wrong is said below
-    chains |= any(name.startswith(variable_of("chains", "")) for name in os.environ)
+    prefixes = (variable_of("chains", ""), variable_of("airnode", ""))
+    chains |= any(name.startswith(prefixes) for name in os.environ)
     return (Settings if chains else GatewaySettings).load(path)
 
 

@@ -97,16 +97,39 @@ def find_place(
         if chain is not None:
             raise ConfigError("--chain names a part of a configuration: give --config too")
         return Place(rpc_url=checked_endpoint(rpc_url, "--rpc-url"), option="--rpc-url")
-    settings = Settings.load(config or _DEFAULT_CONFIG)
-    if chain is None and len(settings.chains) > 1 and not several:
+    path = config or _DEFAULT_CONFIG
+    settings = Settings.load(path)
+    if several and chain is None and settings.chains:
+        chain = next(iter(settings.chains))
+    return configured_place(settings, chosen_chain(settings, path, chain))
+
+
+def chosen_chain(settings: Settings, path: Path, chain: str | None) -> str:
+    """
+    Return the name of the coordinator's chain that is meant.
+
+    Raises `ConfigError` when there is none, or when it is not clear which.
+    """
+    check_coordinators(settings, path)
+    if chain is None and len(settings.chains) > 1:
         raise ConfigError(f"say which --chain: {', '.join(settings.chains)}")
     name = chain or next(iter(settings.chains))
     if name not in settings.chains:
         raise ConfigError(
-            f"there is no [chains.{name}] in {config or _DEFAULT_CONFIG}: known are "
-            f"{', '.join(settings.chains)}"
+            f"there is no [chains.{name}] in {path}: known are {', '.join(settings.chains)}"
         )
-    return configured_place(settings, name)
+    return name
+
+
+def check_coordinators(settings: Settings, path: Path) -> None:
+    """
+    Raise `ConfigError` when a configuration has an Airnode alone: this verb is for coordinators.
+    """
+    if not settings.chains:
+        raise ConfigError(
+            f"there is no coordinator in {path}, which serves an Airnode alone: name one in a "
+            "section [chains.NAME] for this"
+        )
 
 
 def configured_place(settings: Settings, name: str) -> Place:

@@ -51,11 +51,7 @@ class ConfiguredAirnode:
 
         self.place = f"airnode.chains.{name}"
         urls = checked_endpoints(self.place, settings)
-        if keys.well_known and not settings.devnet:
-            raise ConfigError(
-                f"the mnemonic of airnode.mnemonic_file is a well-known one, and {self.place} is "
-                "no devnet: create one with `oracle wallet create-mnemonic`"
-            )
+        check_mnemonic(self.place, settings, keys)
         self.name = f"airnode.{name}"
         self.settings = settings
         self.keys = keys
@@ -81,29 +77,7 @@ class ConfiguredAirnode:
             await claims.check_devnet(self.place, settings, reader)
         if settings.devnet:
             faults.arm()
-        if not await first.code(settings.contract):
-            raise ConfigError(
-                f"there is no contract at {settings.contract} on chain {settings.chain_id}: set "
-                f"{self.place}.rrp to the chain's AirnodeRrpV0"
-            )
-        await self._check_contract(first)
-
-    async def _check_contract(self, reader: Web3Reader) -> None:
-        from oracle.protocols.airnode_calls import (  # noqa: PLC0415 - slow to import
-            decode_bool,
-            encode_awaiting,
-        )
-
-        try:
-            answer = await reader.call(self.settings.contract, encode_awaiting(bytes(32)))
-            genuine = not decode_bool(answer)
-        except (RevertedError, InconsistentChainError):
-            genuine = False
-        if not genuine:
-            raise ConfigError(
-                f"the contract at {self.settings.contract} is no AirnodeRrpV0: correct "
-                f"{self.place}.rrp"
-            )
+        await check_rrp(self.place, settings, first)
 
     async def connect(self, database: Database, pool: Pool) -> AirnodeService:
         """
@@ -172,6 +146,42 @@ class ConfiguredAirnode:
             policy=policy_of(settings),
             estimator=reader,
             restored_at=restored_at,
+        )
+
+
+def check_mnemonic(place: str, settings: AirnodeChainSettings, keys: AirnodeKeys) -> None:
+    """
+    Let nobody's numbers be signed by a key that everybody has.
+    """
+    if keys.well_known and not settings.devnet:
+        raise ConfigError(
+            f"the mnemonic of airnode.mnemonic_file is a well-known one, and {place} is no "
+            "devnet: create one with `oracle wallet create-mnemonic`"
+        )
+
+
+async def check_rrp(place: str, settings: AirnodeChainSettings, reader: Web3Reader) -> None:
+    """
+    Find an AirnodeRrpV0 where the configuration says that there is one.
+    """
+    from oracle.protocols.airnode_calls import (  # noqa: PLC0415 - slow to import
+        decode_bool,
+        encode_awaiting,
+    )
+
+    if not await reader.code(settings.contract):
+        raise ConfigError(
+            f"there is no contract at {settings.contract} on chain {settings.chain_id}: set "
+            f"{place}.rrp to the chain's AirnodeRrpV0"
+        )
+    try:
+        answer = await reader.call(settings.contract, encode_awaiting(bytes(32)))
+        genuine = not decode_bool(answer)
+    except (RevertedError, InconsistentChainError):
+        genuine = False
+    if not genuine:
+        raise ConfigError(
+            f"the contract at {settings.contract} is no AirnodeRrpV0: correct {place}.rrp"
         )
 
 

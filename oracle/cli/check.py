@@ -34,7 +34,8 @@ def check(config: Path, *, draw: bool, as_json: bool) -> None:
     Look at everything that a node needs, and say what would go wrong; also while it runs.
 
     Keys and their files, sources, pool, database and disk, and on every chain: endpoints, clock,
-    coordinator, logs, runway and money. Nothing is sent, and nothing written but the count of what
+    coordinator, logs, runway and money; for an Airnode its mnemonic, contract, endpoint ids, depth
+    and authorizers. Nothing is sent, and nothing written but the count of what
     --draw used. Exit code 1 on an error, 2 when the configuration cannot be read.
     """
     from oracle.config import Settings  # noqa: PLC0415 - pydantic is slow to import
@@ -49,6 +50,7 @@ def check(config: Path, *, draw: bool, as_json: bool) -> None:
 
 async def _check(settings: Settings, *, draw: bool) -> Findings:
     # Imported here: web3, SQLAlchemy and Rich are slow to import, and `--help` needs none of them.
+    from oracle.cli.check_airnode import check_airnode  # noqa: PLC0415
     from oracle.cli.check_chains import check_chains  # noqa: PLC0415
     from oracle.cli.check_node import check_secrets, check_sources, check_store  # noqa: PLC0415
     from oracle.cli.findings import Findings  # noqa: PLC0415
@@ -59,6 +61,7 @@ async def _check(settings: Settings, *, draw: bool) -> Findings:
     try:
         await check_sources(settings, findings, draw=draw)
         await check_chains(settings, findings, database)
+        await check_airnode(settings, findings, database)
     finally:
         if database is not None:
             await database.close()

@@ -26,6 +26,7 @@ from oracle.steps.watch import RANGE
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from oracle.chain_settings import EndpointSettings
     from oracle.config import ChainSettings, Settings
     from oracle.evm import Block
     from oracle.store.engine import Database
@@ -39,7 +40,11 @@ _GWEI = 10**9
 
 
 @dataclass(frozen=True, slots=True)
-class _Answering:
+class Answering:
+    """
+    An endpoint, and its head.
+    """
+
     reader: Web3Reader
     head: Block
 
@@ -82,12 +87,10 @@ async def _check_chain(
         checked_endpoints(f"chains.{name}", chain)
         said = "the first endpoint is trusted" if chain.is_trusted else "two hosts have to agree"
         findings.ok(where, "opinions", said)
-    await _check_heads(name, chain, settings, findings)
+    await check_heads(where, chain, settings, findings)
     async with AsyncExitStack() as stack:
-        answering = await _check_endpoints(name, chain, findings, stack)
+        answering = await check_endpoints(where, chain, findings, stack)
         if answering:
-            _check_agreement_of_clocks(where, chain, answering, findings)
-            await _check_branch(where, chain, answering, findings)
             first = answering[0]
             await _check_contract(name, chain, first, wallet, findings)
             if wallet is not None:
@@ -97,39 +100,45 @@ async def _check_chain(
     return wallet
 
 
-async def _check_endpoints(
-    name: str, chain: ChainSettings, findings: Findings, stack: AsyncExitStack
-) -> list[_Answering]:
+async def check_endpoints(
+    where: str, chain: EndpointSettings, findings: Findings, stack: AsyncExitStack
+) -> list[Answering]:
     """
-    Return the endpoints that serve the chain, with their heads.
+    Return the endpoints that serve the chain, with their heads, and hold them against each other.
     """
-    where, readers = f"chains.{name}", []
+    readers = []
     for url in chain.endpoints:
         with findings.looking(where, "endpoint"):
             checked = checked_endpoint(url.get_secret_value(), f"{where}.endpoints")
             readers.append(Web3Reader(checked))
             stack.push_async_callback(readers[-1].close)
 
-    async def asked(reader: Web3Reader) -> _Answering | None:
+    async def asked(reader: Web3Reader) -> Answering | None:
         with findings.looking(where, f"endpoint {reader.name}"):
-            await claims.check_chain_id(f"chains.{name}", chain, reader)
-            await claims.check_devnet(f"chains.{name}", chain, reader)
+            await claims.check_chain_id(where, chain, reader)
+            await claims.check_devnet(where, chain, reader)
             head = await reader.block()
             findings.ok(
                 where,
                 f"endpoint {reader.name}",
                 f"serves chain {chain.chain_id}, head is block {head.number}",
             )
-            return _Answering(reader, head)
+            return Answering(reader, head)
         return None
 
-    return [one for one in await asyncio.gather(*map(asked, readers)) if one is not None]
+    answering = [one for one in await asyncio.gather(*map(asked, readers)) if one is not None]
+    if answering:
+        _check_agreement_of_clocks(where, chain, answering, findings)
+        await _check_branch(where, chain, answering, findings)
+    return answering
 
 
-async def _check_heads(
-    name: str, chain: ChainSettings, settings: Settings, findings: Findings
+async def check_heads(
+    where: str, chain: EndpointSettings, settings: Settings, findings: Findings
 ) -> None:
-    where = f"chains.{name}"
+    """
+    Try whoever announces the chain's heads.
+    """
     with findings.looking(where, "websocket"):
         heads = configured_heads(where, chain)
         if heads is None:
@@ -150,7 +159,7 @@ async def _check_heads(
 
 
 def _check_agreement_of_clocks(
-    where: str, chain: ChainSettings, answering: Sequence[_Answering], findings: Findings
+    where: str, chain: EndpointSettings, answering: Sequence[Answering], findings: Findings
 ) -> None:
     newest = max((one.head for one in answering), key=lambda head: head.number)
     for one in answering:
@@ -178,7 +187,7 @@ def _check_agreement_of_clocks(
 
 
 async def _check_branch(
-    where: str, chain: ChainSettings, answering: Sequence[_Answering], findings: Findings
+    where: str, chain: EndpointSettings, answering: Sequence[Answering], findings: Findings
 ) -> None:
     number = max(0, min(one.head.number for one in answering) - chain.depth)
     hashes = {}
@@ -197,12 +206,12 @@ async def _check_branch(
 
 
 async def _check_contract(
-    name: str, chain: ChainSettings, first: _Answering, wallet: str | None, findings: Findings
+    name: str, chain: ChainSettings, first: Answering, wallet: str | None, findings: Findings
 ) -> None:
     where, reader, head = f"chains.{name}", first.reader, first.head
     with findings.looking(where, "block hashes", "BLOCKHASH is the hash of the headers"):
         await probe_block_hash(reader)
-    await _check_logs(where, chain, first, findings)
+    await check_logs(where, chain.coordinator, first, findings)
     try:
         await claims.check_code(name, chain, reader)
         terms = await claims.read_terms(name, chain, reader)
@@ -225,15 +234,16 @@ async def _check_contract(
         await _check_runway(where, chain, first, findings)
 
 
-async def _check_logs(
-    where: str, chain: ChainSettings, first: _Answering, findings: Findings
-) -> None:
+async def check_logs(where: str, contract: str, first: Answering, findings: Findings) -> None:
+    """
+    Ask for logs of as many blocks as the node asks for.
+    """
     head = first.head.number
     try:
-        await first.reader.logs(chain.coordinator, max(0, head - RANGE + 1), head)
+        await first.reader.logs(contract, max(0, head - RANGE + 1), head)
     except EndpointError as error:
         with findings.looking(where, "logs"):
-            await first.reader.logs(chain.coordinator, head, head)
+            await first.reader.logs(contract, head, head)
             findings.warn(
                 where,
                 "logs",
@@ -245,7 +255,7 @@ async def _check_logs(
 
 
 async def _check_runway(
-    where: str, chain: ChainSettings, first: _Answering, findings: Findings
+    where: str, chain: ChainSettings, first: Answering, findings: Findings
 ) -> None:
     answer = await first.reader.call(chain.coordinator, CoordinatorProtocol.SEEDS)
     counters = CoordinatorProtocol.decode_counters(answer)
@@ -270,7 +280,7 @@ async def _check_runway(
 
 
 async def _check_money(
-    name: str, settings: Settings, first: _Answering, wallet: str, findings: Findings
+    name: str, settings: Settings, first: Answering, wallet: str, findings: Findings
 ) -> None:
     where, chain = f"chains.{name}", settings.chains[name]
     with findings.looking(where, "balance"):
@@ -304,7 +314,7 @@ async def _check_money(
 async def _check_store(
     name: str,
     chain: ChainSettings,
-    first: _Answering,
+    first: Answering,
     wallet: str | None,
     database: Database,
     findings: Findings,

@@ -27,7 +27,14 @@ if TYPE_CHECKING:
     from oracle.config import Settings
 
 _SCARCE, _LOW = 100 * 2**20, 2**30
-_PATHS = ("key_file", "token_file", "password_file", "private_key_file", "keystore")
+_PATHS = (
+    "key_file",
+    "token_file",
+    "password_file",
+    "private_key_file",
+    "keystore",
+    "mnemonic_file",
+)
 # What ends without anybody's help.
 _PASSING = (SourceState.READY, SourceState.WAITING, SourceState.RECOVERING)
 
@@ -54,6 +61,8 @@ def check_secrets(settings: Settings, findings: Findings) -> None:
 def _secret_files(settings: Settings) -> Iterator[tuple[str, Path]]:
     sections: dict[str, BaseModel] = {"pool": settings.pool}
     sections |= {f"chains.{name}.wallet": one.wallet for name, one in settings.chains.items()}
+    if settings.airnode is not None:
+        sections["airnode"] = settings.airnode
     sections |= {f"sources.{name}": one for name, one in settings.sources.items()}
     for place, section in sections.items():
         for name in _PATHS:

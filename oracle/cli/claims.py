@@ -222,21 +222,36 @@ async def keep_genesis(tx: AsyncConnection, chain_id: int, genesis: str) -> None
         await put_setting(tx, genesis_setting(chain_id), genesis)
 
 
-async def keep_airnode(tx: AsyncConnection, chain_id: int, contract: str, airnode: str) -> None:
+async def check_airnode(
+    connection: AsyncConnection, chain_id: int, contract: str, airnode: str
+) -> str | None:
     """
-    Compare the Airnode with the one that the database serves on this chain, or keep it.
+    Compare the Airnode with the one that the database serves on this chain, and return that one;
+    nothing before its first use.
     """
-    from oracle.store.cursors import get_setting, put_setting  # noqa: PLC0415 - slow to import
+    from oracle.store.cursors import get_setting  # noqa: PLC0415 - SQLAlchemy is slow to import
 
-    name = f"airnode:{chain_id}:{contract}"
-    known = await get_setting(tx, name)
+    known = await get_setting(connection, _airnode_setting(chain_id, contract))
     if known not in (None, airnode):
         raise ConfigError(
             f"the database serves the Airnode {known} on chain {chain_id}, and "
             f"airnode.mnemonic_file is that of {airnode}: use its mnemonic, or a new database file"
         )
-    if known is None:
-        await put_setting(tx, name, airnode)
+    return known
+
+
+async def keep_airnode(tx: AsyncConnection, chain_id: int, contract: str, airnode: str) -> None:
+    """
+    Compare the Airnode with the one that the database serves on this chain, or keep it.
+    """
+    from oracle.store.cursors import put_setting  # noqa: PLC0415 - SQLAlchemy is slow to import
+
+    if await check_airnode(tx, chain_id, contract, airnode) is None:
+        await put_setting(tx, _airnode_setting(chain_id, contract), airnode)
+
+
+def _airnode_setting(chain_id: int, contract: str) -> str:
+    return f"airnode:{chain_id}:{contract}"
 
 
 async def keep_store_id(tx: AsyncConnection) -> str:

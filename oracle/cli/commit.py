@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from oracle import log
-from oracle.cli.acts import confirm, ether, yes_option
+from oracle.cli.acts import chosen_chain, confirm, ether, yes_option
 from oracle.cli.options import config_option, json_option, print_json
 from oracle.errors import ConfigError, DatabaseLockedError, EndpointError, OracleError
 
@@ -53,13 +53,7 @@ def commit(
 
     log.configure("warning")
     settings = Settings.load(config)
-    if chain is None and len(settings.chains) > 1:
-        raise ConfigError(f"say which --chain: {', '.join(settings.chains)}")
-    name = chain or next(iter(settings.chains))
-    if name not in settings.chains:
-        raise ConfigError(
-            f"there is no [chains.{name}] in {config}: known are {', '.join(settings.chains)}"
-        )
+    name = chosen_chain(settings, config, chain)
     result = asyncio.run(_commit(settings, name, roots, yes=yes))
     if as_json:
         print_json(result)
@@ -80,7 +74,7 @@ async def _commit(settings: Settings, name: str, roots: int | None, *, yes: bool
     from oracle.steps.commit import commit as step  # noqa: PLC0415
 
     # The others are left alone, and need not answer.
-    only = settings.model_copy(update={"chains": {name: settings.chains[name]}})
+    only = settings.model_copy(update={"chains": {name: settings.chains[name]}, "airnode": None})
     async with AsyncExitStack() as stack:
         try:
             runner = await compose(only, stack)

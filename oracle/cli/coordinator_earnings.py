@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from oracle.cli.acts import ether
+from oracle.cli.acts import check_coordinators, ether
 from oracle.cli.options import config_option, json_option, print_json
 from oracle.errors import ConfigError
 
@@ -43,6 +43,7 @@ def earnings(chain: str | None, config: Path, *, as_json: bool) -> None:
     from oracle.config import Settings  # noqa: PLC0415 - pydantic is slow to import
 
     settings = Settings.load(config)
+    check_coordinators(settings, config)
     if chain is not None and chain not in settings.chains:
         raise ConfigError(
             f"there is no [chains.{chain}] in {config}: known are {', '.join(settings.chains)}"

@@ -203,10 +203,13 @@ async def _may_be_simulated(
         )
     if not settings.devnet:
         return False
-    from oracle.cli.chains import configured_chains  # noqa: PLC0415 - web3 is slow to import
+    from oracle.cli.airnodes import configured_airnodes  # noqa: PLC0415 - web3 is slow to import
+    from oracle.cli.chains import configured_chains  # noqa: PLC0415 - as above
 
     for chain in configured_chains(settings.chains, stack):
         await chain.check()
+    for airnode in configured_airnodes(settings.airnode, stack):
+        await airnode.check()
     return True
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from oracle.cli.acts import check_coordinators
 from oracle.cli.options import json_option, print_json
 from oracle.errors import ConfigError
 from oracle.given import checked_address, checked_endpoint
@@ -156,6 +157,7 @@ def _endpoint(rpc_url: str | None, deployments: Path | None, config: Path | None
 
 
 def _chain(settings: Settings, path: Path, name: str | None) -> ChainSettings:
+    check_coordinators(settings, path)
     chains = settings.chains
     if name is None and len(chains) == 1:
         [name] = chains

@@ -161,3 +161,85 @@ async def test_a_configuration_that_does_not_load_is_no_finding(folder: Path) ->
     assert result.exit_code != 0
     assert not result.stdout
     assert "did you mean runway" in str(result.exception)
+
+
+AIRNODE = "airnode.chains.devnet"
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def airnode(folder: Path, ground: Ground) -> Path:
+    """
+    The folder, with an Airnode in its configuration.
+    """
+    await Devnet(folder, ground, window=256, airnode=True).prepare()
+    return folder
+
+
+async def test_airnode_of_a_devnet_has_no_error(airnode: Path) -> None:
+    result = await _run(airnode)
+    levels = _levels(result)
+    found = {what: level for (where, what), level in levels.items() if where == AIRNODE}
+    assert {"mnemonic", "opinions", "endpoint ids", "depth", "logs", "contract"} <= found.keys()
+    assert set(found.values()) == {"ok"}
+    assert levels["airnode", "mnemonic"] == "ok"
+    [one] = [one for one in json.loads(result.stdout)["findings"] if one["where"] == "airnode"]
+    assert "it opens: the Airnode is 0x" in one["detail"]
+
+
+async def test_every_trouble_of_an_airnode_is_found(airnode: Path, ground: Ground) -> None:
+    (airnode / "mnemonic.password").write_text("another", encoding="utf-8")
+    nobody = "0x" + 40 * "1"
+    coordinator = await _coordinator(airnode)
+    text = (airnode / "oracle.toml").read_text(encoding="utf-8")
+    rrp = next(line for line in text.splitlines() if line.startswith("rrp = "))
+    same = "0x" + 64 * "7"
+    result = await _run(
+        airnode,
+        (
+            rrp,
+            "\n".join(
+                [
+                    f'rrp = "{coordinator}"',
+                    f'authorizers = ["{nobody}"]',
+                    f'uint256 = ["{same}"]',
+                    f'uint256_array = ["{same}"]',
+                ]
+            ),
+        ),
+    )
+    assert result.exit_code == 1
+    levels = _levels(result)
+    for part in (
+        ("airnode", "mnemonic"),
+        (AIRNODE, "contract"),
+        (AIRNODE, "authorizer"),
+        (AIRNODE, "endpoint ids"),
+    ):
+        assert levels[part] == "error", part
+    assert "does not open with this password" in _said(result, "mnemonic", "error")
+    assert "is no AirnodeRrpV0" in _said(result, "contract", "error")
+    assert f"no contract at the authorizer {nobody}" in _said(result, "authorizer", "error")
+    assert levels["chains.devnet", "coordinator"] == "ok"
+
+
+async def test_what_is_dangerous_beyond_devnets_is_said(airnode: Path) -> None:
+    text = (airnode / "oracle.toml").read_text(encoding="utf-8")
+    section = text[text.index("[airnode]") :].replace("chain_id = 31337", "chain_id = 137")
+    section = section.replace(
+        "devnet = true", "confirmations = 2\nlower_confirmations = true\ndraws_per_sponsor = 0"
+    )
+    # Devnets and other chains share no node.
+    result = await _run(airnode, (text, text[: text.index("[chains.devnet]")] + section))
+    levels = _levels(result)
+    for what in ("depth", "requesters' depth", "cap"):
+        assert levels[AIRNODE, what] == "warning", what
+    assert levels[AIRNODE, "mnemonic"] == "error"
+    assert "is a well-known one" in _said(result, "mnemonic", "error")
+    assert levels[AIRNODE, "opinions"] == "error"
+    assert "fewer than the 20" in _said(result, "depth", "warning")
+
+
+async def _coordinator(airnode: Path) -> str:
+    text = (airnode / "oracle.toml").read_text(encoding="utf-8")
+    line = next(line for line in text.splitlines() if line.startswith("coordinator = "))
+    return line.split('"')[1]

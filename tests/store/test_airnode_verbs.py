@@ -17,7 +17,10 @@ from oracle.airnode_request import AirnodeRequest, Place, Template
 from oracle.airnode_settings import UINT256, UINT256_ARRAY
 from oracle.chain.mnemonics import seal
 from oracle.chain.sponsor_wallets import AirnodeKeys
+from oracle.cli.main import cli
 from oracle.cli.requests import requests as verbs
+from oracle.config import GatewaySettings, Settings, load_pool_settings
+from oracle.errors import ConfigError
 from oracle.evm import checksum_address
 from oracle.request import RequestKey, State
 from oracle.store import airnode
@@ -301,3 +304,32 @@ def test_requests_are_released_beside_a_running_node(desk: Desk) -> None:
 def test_ids_and_all_exclude_each_other(desk: Desk) -> None:
     for arguments in ((), ("0x12", "--all")):
         assert "say which requests" in str(desk.run("release", *arguments).exception)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("coordinator", "show"),
+        ("coordinator", "earnings"),
+        ("coordinator", "set-operator", account("another"), "--yes"),
+        ("commit", "--yes"),
+        ("wallet", "sweep", "--to", account("another"), "--yes"),
+        ("verify", "0x" + 64 * "1"),
+    ],
+    ids=lambda arguments: " ".join(arguments[:2]),
+)
+def test_verb_for_coordinators_says_that_there_is_none(
+    desk: Desk, arguments: tuple[str, ...]
+) -> None:
+    config = str(desk.folder / "oracle.toml")
+    result = CliRunner().invoke(cli, [*arguments, "--config", config], env={})
+    assert isinstance(result.exception, ConfigError)
+    assert str(result.exception).startswith(f"there is no coordinator in {config}")
+
+
+def test_pool_of_an_airnode_alone_is_a_nodes(desk: Desk) -> None:
+    settings = load_pool_settings(desk.folder / "oracle.toml")
+    assert type(settings) is Settings
+    assert settings.database == desk.folder / "oracle.db"
+    with pytest.raises(ConfigError, match="a gateway knows none"):
+        GatewaySettings.load(desk.folder / "oracle.toml")

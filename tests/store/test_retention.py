@@ -9,8 +9,7 @@ import re
 import shutil
 import tempfile
 from pathlib import Path
-from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given, settings
@@ -18,8 +17,9 @@ from hypothesis import strategies as st
 from sqlalchemy import event, func, select, text
 
 from oracle.errors import InconsistentChainError, SeedGoneError, StaleStateError
-from oracle.protocols.coordinator import Cancelled
+from oracle.protocols.coordinator import Cancelled, CoordinatorProtocol
 from oracle.request import RandomnessRequest, State
+from oracle.service import Service
 from oracle.steps import watch
 from oracle.store import requests, retention, transactions
 from oracle.store.engine import Database, now
@@ -49,13 +49,25 @@ from tests.factories import (
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
 
-    from oracle.service import Service
     from oracle.store.retention import Finished
 
 pytestmark = pytest.mark.store
 
 PLACE = (CHAIN_ID, COORDINATOR)
-SERVICE = cast("Service", SimpleNamespace(chain_id=CHAIN_ID, contract=COORDINATOR))
+
+
+class ServedNowhere(Service):
+    """
+    What `watch` asks of a service while it writes down what it has read.
+    """
+
+    def __init__(self) -> None:
+        object.__setattr__(self, "chain_id", CHAIN_ID)
+        object.__setattr__(self, "contract", COORDINATOR)
+        object.__setattr__(self, "protocol", CoordinatorProtocol(CHAIN_ID, COORDINATOR))
+
+
+SERVICE = ServedNowhere()
 LONG_AGO, RECENT = 1_000, 9_000
 MARK = Mark(500, hash32("block", 500))
 
