@@ -23,6 +23,8 @@ from oracle.given import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from oracle.chain.airnode_xpub import AirnodeXpub
+
 # The keys of `oracle.source_settings.KINDS`, which is slow to import.
 KIND_NAMES = (
     "anu-legacy",
@@ -70,6 +72,15 @@ _SECRET_FILES = ("key_file", "token_file")
 @click.option("--devnet", is_flag=True, help="The chain is anvil or Hardhat, on your machine.")
 @click.option("--coordinator", help="Its address, if it is deployed already.")
 @click.option(
+    "--airnode/--airnode-only",
+    "beside",
+    default=None,
+    help="Also answer API3's QRNG consumers on this chain, with a new mnemonic; or nobody else.",
+)
+@click.option(
+    "--rrp", help="The chain's AirnodeRrpV0, where it is not the one that API3 published."
+)
+@click.option(
     "--source",
     "kinds",
     multiple=True,
@@ -95,13 +106,16 @@ def init(  # noqa: PLR0913 - one parameter per option
     websocket: str | None,
     trusted: bool | None,
     devnet: bool,
+    beside: bool | None,
+    rrp: str | None,
     kinds: Sequence[str],
     assignments: Sequence[str],
     yes: bool,
     as_json: bool,
 ) -> None:
     """
-    Write a configuration with every setting explained, the pool key, and the operator's wallet.
+    Write a configuration with every setting explained, the pool key, and the operator's wallet,
+    or, for an Airnode, its mnemonic.
 
     What is not given is asked for. Keys of vendors are never asked for: only the files that hold
     them. Pool key, keystore and its password go to keys/ beside the file, where they are kept if
@@ -124,37 +138,68 @@ def init(  # noqa: PLR0913 - one parameter per option
         section["devnet"] = True
     elif trusted or (trusted is None and ask.yes_or_no("Is the first endpoint your own node?")):
         section["trusted"] = True
-    section["coordinator"] = checked_address(coordinator or _NOWHERE, "--coordinator")
+    served = _served(name, section, coordinator, rrp, beside)
     chosen = list(kinds) or ask.several("Kind of entropy source", "--source", KIND_NAMES)
     content: dict[str, Any] = {
         "database": "oracle.db",
         "pool": {"key_file": "keys/pool.key"},
         "sources": {kind.replace("-", "_"): {"kind": kind} for kind in chosen},
-        "chains": {
-            name: section
-            | {
-                "wallet": {
-                    "keystore": "keys/operator.json",
-                    "password_file": "keys/password",
-                }
-            }
-        },
+        **served,
     }
     for assignment in assignments:
         _assign(content, assignment)
     for source_name, source in content["sources"].items():
         _complete(source_name, source, ask)
     written = _write(config, content)
-    wallet = _make_keys(config.parent, written)
-    steps = _next_steps(config, content, wallet, deployed=coordinator is not None)
+    wallet = _make_keys(config.parent, written, wallet=bool(content["chains"]))
+    xpub = _make_mnemonic(config.parent, written) if "airnode" in content else None
+    steps = _next_steps(config, content, wallet, xpub, deployed=coordinator is not None)
     if as_json:
         print_json(
-            {"config": str(config), "wallet": wallet, "written": written, "nextSteps": steps}
+            {
+                "config": str(config),
+                "wallet": wallet,
+                "airnode": None if xpub is None else xpub.airnode,
+                "xpub": None if xpub is None else str(xpub),
+                "written": written,
+                "nextSteps": steps,
+            }
         )
         return
     click.echo(f"Written: {', '.join(written)}. Next:")
     for number, step in enumerate(steps, 1):
         click.echo(f"  {number}. {step}")
+
+
+def _served(
+    name: str,
+    section: dict[str, Any],
+    coordinator: str | None,
+    rrp: str | None,
+    beside: bool | None,  # noqa: FBT001 - as the option gives it
+) -> dict[str, Any]:
+    """
+    Return the sections of what is served on the chain: a coordinator, an Airnode `beside` it, or
+    where that is false an Airnode alone.
+    """
+    if beside is None and rrp is not None:
+        raise ConfigError("--rrp is an Airnode's: give --airnode or --airnode-only too")
+    if beside is False and coordinator is not None:
+        raise ConfigError("--airnode-only and --coordinator exclude each other: give --airnode")
+    served: dict[str, Any] = {"chains": {}}
+    if beside is not False:
+        served["chains"][name] = section | {
+            "coordinator": checked_address(coordinator or _NOWHERE, "--coordinator"),
+            "wallet": {"keystore": "keys/operator.json", "password_file": "keys/password"},
+        }
+    if beside is not None:
+        where = {} if rrp is None else {"rrp": checked_address(rrp, "--rrp")}
+        served["airnode"] = {
+            "mnemonic_file": "keys/airnode.json",
+            "password_file": "keys/airnode.password",
+            "chains": {name: section | where},
+        }
+    return served
 
 
 def _check_urls(section: dict[str, Any]) -> None:
@@ -296,10 +341,10 @@ def _write(config: Path, content: dict[str, Any]) -> list[str]:
     return [str(config)]
 
 
-def _make_keys(folder: Path, written: list[str]) -> str:
+def _make_keys(folder: Path, written: list[str], *, wallet: bool) -> str | None:
     """
     Make the keys that are not there yet and add their names to `written`; return the wallet's
-    address.
+    address, if one is wanted.
     """
     from oracle.chain.wallets import create_keystore, keystore_address  # noqa: PLC0415 - slow
     from oracle.cli.secret_files import write_secret_file  # noqa: PLC0415
@@ -315,6 +360,8 @@ def _make_keys(folder: Path, written: list[str]) -> str:
 
     if not pool_key.exists():
         write(pool_key, PoolKey.generate())
+    if not wallet:
+        return None
     if keystore.exists():
         return keystore_address(read_secret_file(keystore), keystore)
     if not password.exists():
@@ -324,8 +371,34 @@ def _make_keys(folder: Path, written: list[str]) -> str:
     return address
 
 
+def _make_mnemonic(folder: Path, written: list[str]) -> AirnodeXpub:
+    """
+    Make the Airnode's mnemonic unless it is there, and return what is announced of it.
+    """
+    from oracle.chain.mnemonics import Mnemonic, announced, seal  # noqa: PLC0415 - slow
+    from oracle.chain.sponsor_wallets import AirnodeKeys  # noqa: PLC0415
+    from oracle.cli.secret_files import write_secret_file  # noqa: PLC0415
+
+    path, password = folder / "keys" / "airnode.json", folder / "keys" / "airnode.password"
+    if path.exists():
+        return announced(read_secret_file(path), path)
+    if not password.exists():
+        write_secret_file(password, secrets.token_hex(16))
+        written.append(str(password))
+    mnemonic = Mnemonic.create()
+    xpub = AirnodeKeys(mnemonic).xpub
+    write_secret_file(path, seal(mnemonic, xpub, read_secret_file(password)))
+    written.append(str(path))
+    return xpub
+
+
 def _next_steps(
-    config: Path, content: dict[str, Any], wallet: str, *, deployed: bool
+    config: Path,
+    content: dict[str, Any],
+    wallet: str | None,
+    xpub: AirnodeXpub | None,
+    *,
+    deployed: bool,
 ) -> list[str]:
     folder = config.parent
     steps = [
@@ -334,8 +407,15 @@ def _next_steps(
         for field in _SECRET_FILES
         if field in source and not (folder / source[field]).exists()
     ]
-    steps.append(f"Fund {wallet}: deploying takes 2.4 million gas.")
-    if not deployed:
+    if wallet is not None:
+        steps.append(f"Fund {wallet}: deploying takes 2.4 million gas.")
+    if xpub is not None:
+        steps.append(
+            f"Back up {folder / 'keys/airnode.json'} and, apart from it, its password: without "
+            "either, the Airnode is lost."
+        )
+        steps.append(f"Announce the Airnode {xpub.airnode} with its xpub {xpub}.")
+    if wallet is not None and not deployed:
         steps.append(
             f"ORACLE_WALLET_PASSWORD_FILE={folder / 'keys/password'} oracle deploy --rpc-url … "
             f"--keystore {folder / 'keys/operator.json'}; its address is `coordinator` in "

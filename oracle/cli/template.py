@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from oracle.airnode_settings import AirnodeChainSettings, AirnodeSettings
 from oracle.config import ChainSettings, FeeSettings, PoolSettings, Settings, WalletSettings
 from oracle.given import variable_of
 from oracle.setting_docs import SettingDoc, describe, toml
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
     from pydantic import BaseModel
 
-_SECTIONS = ("pool", "chains", "sources", "wallet", "fee")
+_SECTIONS = ("pool", "chains", "sources", "wallet", "fee", "airnode")
 _HEAD = """\
 # Written by `oracle init`. Relative paths are relative to this file; a setting behind # has its
 # default. Secrets stay in files or variables.
@@ -42,7 +43,17 @@ def rendered(content: Mapping[str, Any]) -> str:
         heading = f"{'' if 'fee' in chain else '# '}[chains.{name}.fee]"
         fee = _lines(FeeSettings, chain.get("fee", {}), *place, "fee")
         parts.append("\n".join([heading, *fee]))
+    if "airnode" in content:
+        parts += _airnode(content["airnode"])
     return "\n\n".join(part.rstrip() for part in parts) + "\n"
+
+
+def _airnode(section: Mapping[str, Any]) -> Iterator[str]:
+    yield "\n".join(["[airnode]", *_lines(AirnodeSettings, section, "airnode")])
+    for name, chain in section["chains"].items():
+        place = ("airnode", "chains", name)
+        lines = _lines(AirnodeChainSettings, chain, *place)
+        yield "\n".join([f"[airnode.chains.{name}]", *lines])
 
 
 def _lines(model: type[BaseModel], content: Mapping[str, Any], *place: str) -> Iterator[str]:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 from click.testing import CliRunner, Result
 
+from oracle.airnode_settings import AirnodeChainSettings, AirnodeSettings
+from oracle.cli.airnodes import load_airnode_keys
 from oracle.cli.init import KIND_NAMES, init
 from oracle.config import (
     ChainSettings,
@@ -30,6 +32,8 @@ MODELS = [
     PoolSettings,
     ChainSettings,
     WalletSettings,
+    AirnodeSettings,
+    AirnodeChainSettings,
     QuotaSettings,
     ErrorRuleSettings,
     *KINDS.values(),
@@ -168,3 +172,46 @@ def test_every_setting_has_a_meaning(model: type[BaseModel]) -> None:
 
 def test_every_kind_of_source_can_be_chosen() -> None:
     assert list(KIND_NAMES) == sorted(KINDS)
+
+
+def test_an_airnode_is_written_beside_a_coordinator_or_alone(tmp_path: Path) -> None:
+    rrp = "0x2ab9f26E18B64848cd349582ca3B55c2d06f507d"
+    for folder, option in ((tmp_path / "both", "--airnode"), (tmp_path / "one", "--airnode-only")):
+        folder.mkdir()
+        document = json.loads(run(folder, option, "--rrp", rrp, "--json").stdout)
+        settings = Settings.load(folder / "oracle.toml")
+        assert settings.airnode is not None
+        assert set(settings.chains) == ({"mainnet"} if option == "--airnode" else set())
+        chain = settings.airnode.chains["mainnet"]
+        assert (chain.chain_id, chain.contract, chain.is_trusted) == (1, rrp, True)
+        keys = load_airnode_keys(settings.airnode)
+        assert (document["airnode"], document["xpub"]) == (keys.address, str(keys.xpub))
+        assert not keys.well_known
+        said = " ".join(document["nextSteps"])
+        assert str(keys.xpub) in said
+        assert ("oracle deploy" in said) == (option == "--airnode")
+        assert (document["wallet"] is None) == (option == "--airnode-only")
+        for name in ("airnode.json", "airnode.password"):
+            assert mode_of(folder / "keys" / name) == 0o600
+            assert str(folder / "keys" / name) in document["written"]
+        lines = (folder / "oracle.toml").read_text(encoding="utf-8").splitlines()
+        for model in (AirnodeSettings, AirnodeChainSettings):
+            for doc in describe(model):
+                assert doc.name == "chains" or any(
+                    line.lstrip("# ").startswith((f"{doc.name} = ", f"{doc.name}: "))
+                    and line.endswith(doc.comment)
+                    for line in lines
+                ), doc.name
+        # Done again, the Airnode stays the same.
+        (folder / "oracle.toml").unlink()
+        again = json.loads(run(folder, option, "--json").stdout)
+        assert again["airnode"] == document["airnode"]
+
+
+def test_options_of_an_airnode_do_not_go_with_others(tmp_path: Path) -> None:
+    for arguments, reason in (
+        (["--rrp", "0x" + 40 * "1"], "--rrp is an Airnode's"),
+        (["--airnode-only", "--coordinator", "0x" + 40 * "1"], "exclude each other"),
+    ):
+        assert reason in str(run(tmp_path, *arguments).exception)
+    assert list(tmp_path.iterdir()) == []
