@@ -86,7 +86,7 @@ def find_place(
 ) -> Place:
     """
     Return where to act. A configuration that was named wins over an endpoint in the environment;
-    with `several` its first chain stands for all.
+    with `several` its first chain stands for all, an Airnode's where there is no coordinator.
     """
     from oracle.config import Settings  # noqa: PLC0415 - pydantic is slow to import
 
@@ -99,9 +99,31 @@ def find_place(
         return Place(rpc_url=checked_endpoint(rpc_url, "--rpc-url"), option="--rpc-url")
     path = config or _DEFAULT_CONFIG
     settings = Settings.load(path)
-    if several and chain is None and settings.chains:
-        chain = next(iter(settings.chains))
+    if several and chain is None:
+        return _first_place(settings)
     return configured_place(settings, chosen_chain(settings, path, chain))
+
+
+def _first_place(settings: Settings) -> Place:
+    if settings.chains:
+        return configured_place(settings, next(iter(settings.chains)))
+    assert settings.airnode is not None
+    return airnode_place(settings, next(iter(settings.airnode.chains)))
+
+
+def airnode_place(settings: Settings, name: str) -> Place:
+    """
+    Return a chain of a configuration's Airnode.
+    """
+    assert settings.airnode is not None
+    option = f"airnode.chains.{name}"
+    url = settings.airnode.chains[name].endpoints[0].get_secret_value()
+    return Place(
+        rpc_url=checked_endpoint(url, f"{option}.endpoints"),
+        option=option,
+        chain_name=f"airnode.{name}",
+        settings=settings,
+    )
 
 
 def chosen_chain(settings: Settings, path: Path, chain: str | None) -> str:

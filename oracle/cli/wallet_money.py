@@ -12,6 +12,7 @@ import click
 
 from oracle.cli.acts import (
     Place,
+    airnode_place,
     carry_out,
     checked_recipient,
     configured_address,
@@ -30,6 +31,7 @@ from oracle.cli.acts import (
     yes_option,
 )
 from oracle.cli.options import json_option, print_json
+from oracle.cli.wallet_sponsors import print_sponsor, sponsor_balances
 from oracle.errors import ChainError, ConfigError, EndpointError
 from oracle.given import checked_address, read_secret_file
 
@@ -60,7 +62,8 @@ def balances(
     as_json: bool,
 ) -> None:
     """
-    Show what the node's wallets have on every chain, and how many fulfillments that pays for.
+    Show what the node's wallets have on every chain, and how many fulfillments that pays for; and
+    of an Airnode, which sponsor wallets have open requests, and what is missing in them.
 
     With --keystore or --address: what that account has.
     """
@@ -72,12 +75,12 @@ def balances(
     if keystore is not None:
         account = keystore_address(read_secret_file(keystore), keystore)
     place = find_place(config, chain, rpc_url, several=True)
-    places = [place]
-    if place.settings is not None and chain is None:
-        places = [configured_place(place.settings, name) for name in place.settings.chains]
-    if account is None and places[0].chain is None:
+    if account is None and place.settings is None:
         raise ConfigError("say whose balance: give --address or --keystore, or a --config")
+    places = _places(place) if chain is None else [place]
     rows = asyncio.run(_balances(places, account))
+    if account is None and chain is None and place.settings is not None:
+        rows += asyncio.run(sponsor_balances(place.settings))
     if as_json:
         print_json(rows)
     else:
@@ -87,9 +90,24 @@ def balances(
         raise ChainError(f"not every chain answered: {', '.join(map(str, failed))}")
 
 
+def _places(place: Place) -> list[Place]:
+    """
+    Return all chains of a place's configuration.
+    """
+    settings = place.settings
+    if settings is None:
+        return [place]
+    return [configured_place(settings, name) for name in settings.chains] or [
+        airnode_place(settings, name)
+        for name in (settings.airnode.chains if settings.airnode else ())
+    ]
+
+
 async def _balances(places: list[Place], account: str | None) -> list[dict[str, Any]]:
     rows = []
     for place in places:
+        if account is None and place.chain is None:
+            continue  # an Airnode has no wallet of its own
         address = account or configured_address(place)
         try:
             async with opened(place) as (reader, chain_id):
@@ -134,6 +152,9 @@ def _print_balances(rows: list[dict[str, Any]]) -> None:
         name = row["chain"] or f"chain {row['chainId']}"
         if "error" in row:
             click.echo(f"{name}: {row['error']}")
+            continue
+        if "sponsor" in row:
+            print_sponsor(row)
             continue
         in_flight = row["pendingNonce"] - row["nonce"]
         click.echo(

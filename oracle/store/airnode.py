@@ -195,6 +195,22 @@ async def put_shortage(tx: AsyncConnection, key: RequestKey, shortage: Shortage 
     )
 
 
+async def short_gas(connection: AsyncConnection, chain_id: int, contract: str) -> dict[bytes, int]:
+    """
+    Return the gas that requests need whose sponsor wallets cannot pay, by their ids.
+    """
+    columns = airnode_requests.c
+    rows = await connection.execute(
+        select(columns.request_id, columns.short_gas).where(
+            columns.chain_id == chain_id,
+            columns.contract == contract,
+            columns.state == State.DRAWN,
+            columns.short_gas.is_not(None),
+        )
+    )
+    return {row.request_id: row.short_gas for row in rows}
+
+
 async def put(tx: AsyncConnection, keys: Sequence[RequestKey], **values: object) -> None:
     """
     Write down fields of `Answer` for requests of one contract.

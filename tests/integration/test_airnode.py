@@ -4,12 +4,15 @@ The node's own steps against the genuine AirnodeRrpV0, on a chain that mines whe
 
 from __future__ import annotations
 
+import asyncio
+import json
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import pytest_asyncio
+from click.testing import CliRunner
 from eth_abi.abi import decode, encode
 
 from oracle.airnode_request import AirnodeRequest, Template
@@ -17,7 +20,9 @@ from oracle.chain import transact
 from oracle.chain.mnemonics import Mnemonic, seal
 from oracle.chain.sponsor_wallets import AirnodeKeys
 from oracle.cli.airnodes import configured_airnodes
+from oracle.cli.requests import requests as request_verbs
 from oracle.cli.run import compose
+from oracle.cli.wallet import wallet as wallet_verbs
 from oracle.config import Settings
 from oracle.devnet.network import CHAIN_ID, Devnet
 from oracle.errors import AnsweredError, ConfigError
@@ -197,6 +202,21 @@ password_file = "mnemonic.password"
     return path
 
 
+async def said(node: Node, group: Any, *arguments: str) -> str:
+    """
+    What a verb says, beside the node.
+    """
+    given = [*arguments, "--config", str(node.folder / "oracle.toml")]
+    result = await asyncio.to_thread(CliRunner().invoke, group, given, env={})
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+async def balances(node: Node) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = json.loads(await said(node, wallet_verbs, "balances", "--json"))
+    return rows
+
+
 async def received(node: Node, request: AirnodeRequest) -> int:
     answer = await node.bench.reader.call(
         request.fulfill_address, call("answers(bytes32)", request.key.request_id)
@@ -339,8 +359,15 @@ async def test_dry_wallet_is_named_and_served_once_it_is_funded(new_node: Any) -
     assert shortage is not None
     assert shortage.had == 0
     wallet = node.bench.wallet_of(dry).address
+    [row] = await balances(node)
+    assert (row["sponsor"], row["address"], row["openRequests"]) == (dry, wallet, 1)
+    assert (row["balanceWei"], row["neededIsExact"]) == (0, True)
+    assert "is missing" in await said(node, wallet_verbs, "balances")
     await node.act(Devnet.player(), wallet, b"", shortage.missing // 2)
     await node.walk()
+    [row] = await balances(node)
+    assert row["balanceWei"] == shortage.missing // 2
+    assert 0 < row["missingWei"] == row["neededWei"] - row["balanceWei"]
     less = (await node.answer(unfunded)).shortage
     assert less is not None
     assert less.had == shortage.missing // 2
@@ -349,6 +376,7 @@ async def test_dry_wallet_is_named_and_served_once_it_is_funded(new_node: Any) -
     await node.serve()
     assert (await node.where(unfunded))[0] is State.DONE
     assert (await node.answer(unfunded)).shortage is None
+    assert await balances(node) == []
 
 
 async def test_requests_of_a_dry_wallet_keep_nobody_waiting_and_get_their_turn(
@@ -566,6 +594,26 @@ async def test_transaction_that_was_dropped_goes_out_again(new_node: Any) -> Non
         await node.walk()
     assert (await node.where(request))[0] is State.DONE
     assert await node.transactions() == [sent]
+
+
+async def test_request_of_before_a_restore_waits_for_the_operators_word(new_node: Any) -> None:
+    node = await new_node()
+    request = await node.ask()
+    node.service = replace(node.service, restored_at=request.block_number)
+    later = await node.ask()
+    await node.serve()
+    assert await node.where(request) == (State.CONFIRMED, "waiting_after_restore")
+    assert (await node.where(later))[0] is State.DONE
+    id_ = f"0x{request.key.request_id.hex()}"
+    shown = json.loads(await said(node, request_verbs, "show", id_, "--json"))
+    assert "`oracle requests release`" in shown["explanation"]
+    await said(node, request_verbs, "release", id_, "--yes")
+    await node.serve()
+    assert (await node.where(request))[0] is State.DONE
+    assert await received(node, request) == 1
+    shown = json.loads(await said(node, request_verbs, "show", id_, "--json"))
+    assert shown["data"] == f"0x{(await node.data(request)).hex()}"
+    assert shown["entropy"]["sources"] == ["anu"]
 
 
 async def test_another_mnemonic_cannot_take_over_a_database(new_node: Any) -> None:
