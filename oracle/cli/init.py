@@ -4,20 +4,19 @@
 
 from __future__ import annotations
 
-import secrets
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from oracle.cli.init_keys import make_keys, make_mnemonic
 from oracle.cli.options import json_option, print_json
 from oracle.errors import ConfigError
 from oracle.given import (
     checked_address,
     checked_endpoint,
     checked_websocket,
-    read_secret_file,
 )
 
 if TYPE_CHECKING:
@@ -151,8 +150,8 @@ def init(  # noqa: PLR0913 - one parameter per option
     for source_name, source in content["sources"].items():
         _complete(source_name, source, ask)
     written = _write(config, content)
-    wallet = _make_keys(config.parent, written, wallet=bool(content["chains"]))
-    xpub = _make_mnemonic(config.parent, written) if "airnode" in content else None
+    wallet = make_keys(config.parent, written, wallet=bool(content["chains"]))
+    xpub = make_mnemonic(config.parent, written) if "airnode" in content else None
     steps = _next_steps(config, content, wallet, xpub, deployed=coordinator is not None)
     if as_json:
         print_json(
@@ -339,57 +338,6 @@ def _write(config: Path, content: dict[str, Any]) -> list[str]:
         config.unlink()
         raise
     return [str(config)]
-
-
-def _make_keys(folder: Path, written: list[str], *, wallet: bool) -> str | None:
-    """
-    Make the keys that are not there yet and add their names to `written`; return the wallet's
-    address, if one is wanted.
-    """
-    from oracle.chain.wallets import create_keystore, keystore_address  # noqa: PLC0415 - slow
-    from oracle.cli.secret_files import write_secret_file  # noqa: PLC0415
-    from oracle.store.seal import PoolKey  # noqa: PLC0415
-
-    keys = folder / "keys"
-    keys.mkdir(mode=0o700, exist_ok=True)
-    pool_key, password, keystore = keys / "pool.key", keys / "password", keys / "operator.json"
-
-    def write(path: Path, text: str) -> None:
-        write_secret_file(path, text)
-        written.append(str(path))
-
-    if not pool_key.exists():
-        write(pool_key, PoolKey.generate())
-    if not wallet:
-        return None
-    if keystore.exists():
-        return keystore_address(read_secret_file(keystore), keystore)
-    if not password.exists():
-        write(password, secrets.token_hex(16))
-    address, text = create_keystore(read_secret_file(password))
-    write(keystore, text)
-    return address
-
-
-def _make_mnemonic(folder: Path, written: list[str]) -> AirnodeXpub:
-    """
-    Make the Airnode's mnemonic unless it is there, and return what is announced of it.
-    """
-    from oracle.chain.mnemonics import Mnemonic, announced, seal  # noqa: PLC0415 - slow
-    from oracle.chain.sponsor_wallets import AirnodeKeys  # noqa: PLC0415
-    from oracle.cli.secret_files import write_secret_file  # noqa: PLC0415
-
-    path, password = folder / "keys" / "airnode.json", folder / "keys" / "airnode.password"
-    if path.exists():
-        return announced(read_secret_file(path), path)
-    if not password.exists():
-        write_secret_file(password, secrets.token_hex(16))
-        written.append(str(password))
-    mnemonic = Mnemonic.create()
-    xpub = AirnodeKeys(mnemonic).xpub
-    write_secret_file(path, seal(mnemonic, xpub, read_secret_file(password)))
-    written.append(str(path))
-    return xpub
 
 
 def _next_steps(
