@@ -35,7 +35,7 @@ FAULT_POINTS = sorted(
     {
         name
         for path in Path(oracle.__file__).parent.rglob("*.py")
-        # An Airnode's own come with its tests.
+        # What an Airnode request alone passes: test_kill_airnode.py kills there.
         if not path.name.startswith("airnode_")
         for name in re.findall(r'fault_point\("([a-z-]+)"\)', path.read_text(encoding="utf-8"))
     }
