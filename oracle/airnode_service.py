@@ -117,6 +117,7 @@ class AirnodeService(ChainService[AirnodeRequest]):
     wishes: dict[RequestKey, int] = field(default_factory=dict)
     _lanes: dict[str, Lane] = field(default_factory=dict)
     _turns: dict[State, int] = field(default_factory=dict)
+    _freed: set[str] = field(default_factory=set)
 
     request_type = AirnodeRequest
     whole_history = False
@@ -135,8 +136,11 @@ class AirnodeService(ChainService[AirnodeRequest]):
 
     @property
     def wallets(self) -> Collection[str]:  # noqa: D102 - ChainService
-        # There is one for every sponsor: only those that send are looked after.
-        return ()
+        # There is one for every sponsor: of those that send nothing, few are looked after.
+        return self._freed
+
+    def look_after(self, wallet: str) -> None:  # noqa: D102 - ChainService
+        self._freed.add(wallet)
 
     def decode(self, item: Log) -> object | None:  # noqa: D102 - ChainService
         event = self.protocol.decode(item)

@@ -46,5 +46,6 @@ async def free_to_serve(
         if slot.wallet not in used:
             used[slot.wallet] = await service.reader.nonce(slot.wallet)
         if slot.nonce >= used[slot.wallet]:
+            service.look_after(slot.wallet)
             under_way.add(id_)
     return [tracked for tracked in confirmed if tracked.transaction_id not in under_way]

@@ -98,6 +98,12 @@ class ChainService(ABC, Generic[R]):
         The wallets whose nonces are looked after even while they send nothing.
         """
 
+    def look_after(self, wallet: str) -> None:
+        """
+        Have a wallet's nonces looked after from now on: a reorg has freed one.
+        """
+        del wallet
+
     @abstractmethod
     def decode(self, item: Log) -> object | None:
         """

@@ -1,0 +1,155 @@
+"""
+Requests that reorgs move and fees hold up: the number stays what it was.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import pytest_asyncio
+
+from oracle.chain.fees import GWEI
+from oracle.request import State
+from oracle.steps.send import REPLACE_AFTER
+from oracle.store import airnode, transactions
+from oracle.store.transactions import SlotState
+from tests.integration.test_airnode import new_node, received
+from tests.integration.test_airnode_hostile import height, roll_back
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from oracle.airnode_request import AirnodeRequest
+    from oracle.devnet.network import Ground
+    from tests.integration.test_airnode import Node
+
+pytestmark = [pytest.mark.integration, pytest.mark.asyncio(loop_scope="session")]
+
+__all__ = ["new_node"]
+
+DEPTHS = range(1, 9)
+
+
+@pytest_asyncio.fixture(autouse=True, loop_scope="session")
+async def calm(ground: Ground) -> AsyncIterator[None]:
+    """
+    Leave no base fee behind: anvil keeps it through a revert.
+    """
+    yield
+    await ground.reader.rpc("anvil_setNextBlockBaseFeePerGas", hex(GWEI))
+    await ground.reader.rpc("anvil_mine", "0x1")
+
+
+async def number(node: Node, request: AirnodeRequest) -> bytes:
+    """
+    Return what the store has drawn for a request.
+    """
+    async with node.service.database.read() as connection:
+        answers = await airnode.answers(connection, [request.key])
+        return (await node.service.response(connection, answers))[request.key]
+
+
+async def numbers_bound(node: Node) -> int:
+    async with node.service.database.read() as connection:
+        rows = await connection.exec_driver_sql(
+            "SELECT count(*) FROM blocks WHERE purpose LIKE 'airnode:%'"
+        )
+        return int(rows.scalar_one())
+
+
+async def until_done(node: Node, request: AirnodeRequest, blocks: int = 30) -> None:
+    for _ in range(blocks):
+        await node.serve()
+        if (await node.where(request))[0] is State.DONE:
+            return
+    pytest.fail(f"the request is {await node.where(request)}")
+
+
+async def test_request_that_moves_before_its_broadcast_is_served_once_at_any_depth(
+    new_node: Any,
+) -> None:
+    node = await new_node(confirmations=9)
+    for depth in DEPTHS:
+        start = await height(node)
+        request = await node.ask()
+        if depth > 1:
+            await node.rpc("anvil_mine", hex(depth - 1))
+        await node.walk()
+        assert (await node.where(request))[0] is State.OBSERVED
+        await roll_back(node, start)
+        await node.rpc("anvil_mine", hex(depth))
+        again = await node.ask()
+        assert again.key == request.key
+        assert again.block_number == request.block_number + depth
+        await until_done(node, request)
+        assert await received(node, request) == 1
+    assert await numbers_bound(node) == len(DEPTHS)
+
+
+async def test_request_that_moves_after_its_broadcast_keeps_its_number_at_any_depth(
+    new_node: Any,
+) -> None:
+    node = await new_node()
+    for depth in DEPTHS:
+        start = await height(node)
+        request = await node.ask()
+        await node.walk()
+        assert (await node.where(request))[0] is State.SENT
+        drawn = await number(node, request)
+        if depth > 1:
+            await node.rpc("anvil_mine", hex(depth - 1))
+        await node.walk(2)
+        await roll_back(node, start)
+        await node.rpc("anvil_mine", hex(depth))
+        await node.walk()
+        assert (await node.where(request))[0] is State.ORPHANED
+        again = await node.ask()
+        assert again.key == request.key
+        await until_done(node, request)
+        assert await node.data(request) == drawn
+        assert await received(node, request) == 1
+    assert await numbers_bound(node) == len(DEPTHS)
+
+
+async def test_fulfillment_that_is_dropped_is_replaced_at_its_nonce_with_the_same_number(
+    new_node: Any,
+) -> None:
+    node = await new_node()
+    request = await node.ask()
+    await node.walk()
+    drawn = await number(node, request)
+    [first] = await node.transactions()
+    await node.rpc("anvil_dropTransaction", "0x" + first.hex())
+    # What was bid is not enough for some time.
+    await node.rpc("anvil_setNextBlockBaseFeePerGas", hex(40 * GWEI))
+    for _ in range(REPLACE_AFTER + 1):
+        await node.rpc("anvil_mine", "0x1")
+        await node.walk()
+    assert len(await node.transactions()) > 1
+    await until_done(node, request)
+    assert await node.data(request) == drawn
+    async with node.service.database.read() as connection:
+        [slot] = await transactions.slots_in(
+            connection, node.service.chain_id, node.service.contract, SlotState
+        )
+        tries = await transactions.attempts_of(connection, slot.id)
+    for newer, older in pairwise(tries):
+        assert newer.max_fee * 8 >= older.max_fee * 9
+    assert await received(node, request) == 1
+
+
+async def test_base_fee_above_the_cap_is_waited_for(new_node: Any) -> None:
+    node = await new_node(max_fee_gwei=50)
+    request = await node.ask()
+    await node.rpc("anvil_setNextBlockBaseFeePerGas", hex(100 * GWEI))
+    await node.rpc("anvil_mine", "0x1")
+    await node.walk()
+    assert await node.where(request) == (State.DRAWN, "fee_cap_reached")
+    assert await node.transactions() == []
+    drawn = await number(node, request)
+    await node.rpc("anvil_setNextBlockBaseFeePerGas", hex(GWEI))
+    await node.rpc("anvil_mine", "0x1")
+    await until_done(node, request)
+    assert await node.data(request) == drawn
