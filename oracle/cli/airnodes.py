@@ -101,7 +101,7 @@ class ConfiguredAirnode:
 
         settings = self.settings
         reader, *others = self._readers
-        head = await reader.block()
+        heads = [(await one.block()).number for one in self._readers]
         genesis = (await reader.block(0)).hash.hex()
         chain_id, contract = settings.chain_id, settings.contract
         async with database.write() as tx:
@@ -122,9 +122,10 @@ class ConfiguredAirnode:
         )
         async with database.write() as tx:
             start = await claims.first_block(
-                tx, chain_id, contract, settings.start_block, max(0, head.number - _LOOK_BACK)
+                tx, chain_id, contract, settings.start_block, max(0, heads[0] - _LOOK_BACK)
             )
-            restored_at = await claims.restored_at(tx, chain_id, contract, head.number)
+            # An endpoint that is behind does not know what the original has seen.
+            restored_at = await claims.restored_at(tx, chain_id, contract, max(heads))
         return AirnodeService(
             chain_id=chain_id,
             contract=contract,
