@@ -79,7 +79,6 @@ class StoresFile:
 
         Raises `ConfigError` when another database does, or nothing can be written down.
         """
-        self.check_writable()
         try:
             with self._locked():
                 self._claim(claim, devnet=devnet)

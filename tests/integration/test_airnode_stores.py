@@ -15,6 +15,7 @@ from oracle.config import Settings
 from oracle.errors import ConfigError
 from oracle.request import State
 from tests.integration import test_airnode as airnodes
+from tests.integration.test_audit_airnode import rpc_url
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -138,8 +139,13 @@ async def test_a_damaged_file_keeps_the_node_from_starting(new_node: Any, text: 
 async def test_a_node_that_cannot_write_it_down_does_not_start(new_node: Any) -> None:
     node = await new_node()
     await stop(node)
+    path = node.folder / "oracle.toml"
+    whole = path.read_text(encoding="utf-8")
+    # Before any endpoint has answered.
+    path.write_text(whole.replace(rpc_url(node), "http://127.0.0.1:1"), encoding="utf-8")
     with pytest.raises(ConfigError, match=r"airnode\.stores_file"):
         await start(node, "oracle.db", stores_file="missing/stores")
+    path.write_text(whole, encoding="utf-8")
     stores(node).unlink()
     # Where its draft would be written, something else is.
     (node.folder / "mnemonic.json.stores.new").mkdir()
