@@ -20,7 +20,7 @@ from oracle.chain.sponsor_wallets import AirnodeKeys
 from oracle.cli.main import cli
 from oracle.cli.requests import requests as verbs
 from oracle.config import GatewaySettings, Settings, load_pool_settings
-from oracle.errors import ConfigError
+from oracle.errors import ConfigError, EndpointError
 from oracle.evm import checksum_address
 from oracle.request import RequestKey, State
 from oracle.store import airnode
@@ -333,3 +333,18 @@ def test_pool_of_an_airnode_alone_is_a_nodes(desk: Desk) -> None:
     assert settings.database == desk.folder / "oracle.db"
     with pytest.raises(ConfigError, match="a gateway knows none"):
         GatewaySettings.load(desk.folder / "oracle.toml")
+
+
+def test_pool_is_filled_for_a_devnet_only_once_that_is_proven(desk: Desk) -> None:
+    for name in ("pool.key", "mnemonic.password"):
+        (desk.folder / name).touch(mode=0o600)
+    (desk.folder / "pool.key").write_text(PoolKey.generate(), encoding="utf-8")
+    (desk.folder / "mnemonic.password").write_text("never asked for", encoding="utf-8")
+    text = CONFIG.replace("trusted = true", "devnet = true")
+    text = text.replace("[airnode]\n", '[pool]\nkey_file = "pool.key"\n\n[airnode]\n')
+    text = text.replace('.json"\n', '.json"\npassword_file = "mnemonic.password"\n')
+    (desk.folder / "oracle.toml").write_text(text, encoding="utf-8")
+    config = str(desk.folder / "oracle.toml")
+    result = CliRunner().invoke(cli, ["entropy", "draw", "--config", config], env={})
+    # Nobody answers there, so nobody says that it is a devnet.
+    assert isinstance(result.exception, EndpointError)
