@@ -24,6 +24,7 @@ from oracle.protocols.airnode_calls import (
 from oracle.request import State
 from oracle.store import airnode
 from oracle.store.airnode import WAITING_AFTER_RESTORE, Answer, airnode_purpose
+from oracle.store.book import MOVED, history
 from oracle.store.engine import now
 
 if TYPE_CHECKING:
@@ -132,7 +133,7 @@ async def _sort(
         service.wishes[key] = _depth(service, want)
         if _is_too_old(service, answer):
             verdicts.expired.append(tracked)
-        elif answer.exposed_at is not None and service.policy.exposed is Choice.FAIL:
+        elif service.policy.exposed is Choice.FAIL and await _was_public(service, key, answer):
             verdicts.failing.append((tracked, "Number was public before the request's block"))
         elif why_not := _waits(service, tracked.request, answer, head, allowed):
             verdicts.waiting.append((tracked, why_not))
@@ -203,6 +204,17 @@ def _depth(service: AirnodeService, want: Wanted) -> int:
     if wish is None:
         return service.depth
     return wish if service.policy.lower_confirmations else max(service.depth, wish)
+
+
+async def _was_public(service: AirnodeService, key: RequestKey, answer: Answer) -> bool:
+    """
+    Return whether a request's number left before the request came into the block that holds it.
+    """
+    if answer.exposed_at is None:
+        return False
+    async with service.database.read() as connection:
+        events = await history(connection, key)
+    return any(event.reason in MOVED and event.at >= answer.exposed_at for event in events)
 
 
 def _is_too_old(service: AirnodeService, answer: Answer) -> bool:

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 
 R = TypeVar("R", bound=Request)
 
+_BACK, _REPLACED = "included_again", "block_replaced"
+# The reasons of events that say: another block holds the request now.
+MOVED = frozenset({_BACK, _REPLACED})
+
 NO_OUTCOME: dict[str, object] = {
     "outcome_hash": None,
     "outcome_block": None,
@@ -122,7 +126,7 @@ class Book(Generic[R]):
                 request.key,
                 State.ORPHANED,
                 State.OBSERVED,
-                reason="included_again",
+                reason=_BACK,
                 **_place(request),
             )
         for request, state in moved:
@@ -131,7 +135,7 @@ class Book(Generic[R]):
                 .where(self._is(request.key))
                 .values(updated_at=now(), **_place(request))
             )
-            await _record(tx, [request.key], state, state, "block_replaced")
+            await _record(tx, [request.key], state, state, _REPLACED)
         return len(new) + len(back) + len(moved)
 
     async def advance(

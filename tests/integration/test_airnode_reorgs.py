@@ -153,3 +153,31 @@ async def test_base_fee_above_the_cap_is_waited_for(new_node: Any) -> None:
     await node.rpc("anvil_mine", "0x1")
     await until_done(node, request)
     assert await node.data(request) == drawn
+
+
+async def test_by_policy_only_a_request_that_came_after_its_number_is_failed(
+    new_node: Any,
+) -> None:
+    node = await new_node(exposed='"fail"')
+    start = await height(node)
+    moved = await node.ask()
+    await node.walk()
+    await roll_back(node, start)
+    await node.rpc("anvil_mine", "0x2")
+    await node.walk()
+    assert (await node.ask()).key == moved.key
+    await until_done(node, moved)
+    answer, outcome = await node.answer(moved), (await node.tracked(moved)).outcome
+    assert outcome is not None
+    assert not outcome.callback_succeeded
+    assert answer.failure == "Number was public before the request's block"
+
+    stayed = await node.ask()
+    start = await height(node)
+    await node.serve()
+    drawn = await number(node, stayed)
+    await roll_back(node, start)
+    await node.rpc("anvil_mine", "0x2")
+    await until_done(node, stayed)
+    assert await node.data(stayed) == drawn
+    assert await received(node, stayed) == 1
