@@ -198,7 +198,7 @@ async def test_binding_that_failed_leaves_no_trace(
     with pytest.raises(PoolError, match="are in the pool"):
         await filled.bind_purposes(database, [f"use {n}" for n in range(BLOCKS + 1)])
     # A crash in the next one finds the mark of the first in the file.
-    await crash(fuse, "epoch-advanced", database, filled, "use")
+    await crash(fuse, "epoch-intended", database, filled, "use")
     assert await Pool(filled.key, epoch).unlock(database) == 0
     assert await fresh(database, filled) == BLOCKS
 
