@@ -57,6 +57,8 @@ class AirnodeBench:
     async def deploy(cls, reader: Web3Reader) -> AirnodeBench:
         contract = find_airnode_rrp()
         assert contract is not None
+        # Whoever was here before may have mined by hand.
+        await reader.rpc("evm_setAutomine", True)  # noqa: FBT003 - JSON-RPC
         player, keys = Devnet.player(), AirnodeKeys(MNEMONIC)
         rrp, _ = await transact.deploy(reader, player, contract, b"")
         protocol = AirnodeProtocol(rrp, keys.address, CHAIN_ID)

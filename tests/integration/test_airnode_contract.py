@@ -36,6 +36,8 @@ from tests.factories import hash32
 from tests.solidity import compiled
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from oracle.devnet.network import Ground
     from oracle.evm import Receipt
 
@@ -45,8 +47,10 @@ WORDS = [int.from_bytes(hash32("word", number), "big") for number in range(510)]
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def bench(ground: Ground) -> AirnodeBench:
-    return await AirnodeBench.deploy(ground.reader)
+async def bench(ground: Ground) -> AsyncIterator[AirnodeBench]:
+    snapshot = await ground.reader.rpc("evm_snapshot")
+    yield await AirnodeBench.deploy(ground.reader)
+    await ground.reader.rpc("evm_revert", snapshot)
 
 
 async def fulfill(bench: AirnodeBench, request: AirnodeRequest, data: bytes) -> Receipt:

@@ -111,7 +111,7 @@ async def test_a_cost_goes_with_its_block_and_comes_with_the_next_one(
     # Its nonce was final and is free again: nothing is signed before the filler has it.
     waits = State.SENT if confirmations else State.CONFIRMED
     assert (tracked.state, tracked.cost) == (waits, None)
-    await bench.rpc("anvil_setNextBlockBaseFeePerGas", hex(base_fee + base_fee // 20))
+    await bench.rpc("anvil_setNextBlockBaseFeePerGas", hex(base_fee + max(5, base_fee // 20)))
     await _settle(bench, 6)
     tracked = await bench.tracked(request)
     assert tracked.state is State.DONE

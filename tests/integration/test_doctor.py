@@ -25,6 +25,8 @@ from tests.airnode import ETHER, UINT256, UINT256_ARRAY, AirnodeBench, call
 from tests.solidity import compiled
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from oracle.devnet.network import Ground
 
 pytestmark = [pytest.mark.integration, pytest.mark.asyncio(loop_scope="session")]
@@ -37,8 +39,10 @@ PROXY = "@openzeppelin/contracts/proxy/ERC1967/ERC1967Proxy.sol"
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def bench(ground: Ground) -> AirnodeBench:
-    return await AirnodeBench.deploy(ground.reader)
+async def bench(ground: Ground) -> AsyncIterator[AirnodeBench]:
+    snapshot = await ground.reader.rpc("evm_snapshot")
+    yield await AirnodeBench.deploy(ground.reader)
+    await ground.reader.rpc("evm_revert", snapshot)
 
 
 class Doctor:
