@@ -51,6 +51,7 @@ DRAWN_WAITS = {
 }
 CALLBACKS = {
     "callback_fails": "its callback reverts when AirnodeRrpV0 calls it with other numbers",
+    "callback_too_hungry": "its callback needs more gas than a transaction here may have",
     "callback_untried": "the endpoint cannot try its callback, so nobody knows the gas it needs",
 }
 
@@ -72,6 +73,12 @@ ENDS = {
     },
     (State.EXPIRED, "max_age"): "it waited longer than the operator's max_age_hours, and its "
     "number never left: ask again if the consumer still wants one",
+    (
+        State.FAILED,
+        "number_gone",
+    ): "an endpoint showed a fulfillment that was none, and its "
+    "number is erased: the contract still awaits it, so ask again, and have the operator change "
+    "endpoints",
     (State.FAILED, "reverted"): "its transaction reverted three times and was given up: the "
     "contract still awaits it, so ask again, and have the operator look at the log",
 }
@@ -203,7 +210,8 @@ def _held(known: KnownAirnode, policy: AirnodePolicy, reason: str) -> Reason:
         then = "it is failed with its number in the message" if fails else "its number goes out"
         what = f"{request.fulfill_address} can be mended{until}, then {then}, for the record"
     else:
-        what = f"it is tried again{until}, then its number goes out with the gas of gas_floor"
+        gas = "all the gas there is" if reason == "callback_too_hungry" else "the gas of gas_floor"
+        what = f"it is tried again{until}, then its number goes out with {gas}"
     return Reason(reason, f"{CALLBACKS[reason]}: {what}")
 
 
