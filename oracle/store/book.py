@@ -4,6 +4,7 @@ The books of requests, one per protocol: every transition is a compare-and-set w
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from sqlalchemy import Row, Table, and_, func, insert, select, update
@@ -35,7 +36,7 @@ NO_OUTCOME: dict[str, object] = {
 }
 
 
-class Book(Generic[R]):
+class Book(ABC, Generic[R]):
     """
     The requests of one protocol, whatever they ask for, and their way through the states.
 
@@ -49,17 +50,17 @@ class Book(Generic[R]):
         self.table = table
         self.order = order
 
+    @abstractmethod
     def _read(self, row: Row[Any]) -> R:
         """
         Return the request of a row.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def _terms(self, request: R) -> dict[str, object]:
         """
         Return what its row holds of a request beside its name, place and progress.
         """
-        raise NotImplementedError
 
     async def _check_new(self, tx: AsyncConnection, appearing: Sequence[R]) -> None:
         """
