@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     Field,
     SecretStr,
     ValidationError,
@@ -24,6 +25,7 @@ from pydantic import (
 )
 from pydantic_settings import (
     BaseSettings,
+    NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     SettingsError,
@@ -31,14 +33,31 @@ from pydantic_settings import (
 
 from oracle.airnode_settings import AirnodeChainSettings, AirnodeSettings
 from oracle.chain_settings import Address, EndpointSettings, Name
+from oracle.database_url import DatabaseUrl, is_url
 from oracle.errors import ConfigError
-from oracle.given import ENVIRONMENT_PREFIX, variable_of
+from oracle.given import ENVIRONMENT_PREFIX, read_secret_file, variable_of
 from oracle.source_settings import KINDS, ErrorRuleSettings, QuotaSettings, Section, SourceSettings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 _SECRETS = frozenset({"key", "password", "token"})
+
+
+def _read_place(value: object) -> object:
+    if isinstance(value, str) and is_url(value):
+        return DatabaseUrl.parse(value)
+    return value
+
+
+def _read_url(path: Path) -> DatabaseUrl:
+    try:
+        return DatabaseUrl.parse(read_secret_file(path))
+    except ValueError as error:
+        raise ConfigError(f"the URL in {path} {error}") from None
+
+
+DatabasePlace = Annotated[Path | DatabaseUrl, NoDecode, BeforeValidator(_read_place)]
 
 
 class WalletSettings(Section):
@@ -118,7 +137,9 @@ class Settings(BaseSettings):
         env_prefix=ENVIRONMENT_PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True
     )
 
-    database: Path = Path("oracle.db")  #: SQLite file
+    #: SQLite file, or `postgresql+psycopg://USER@HOST/NAME` without a password
+    database: DatabasePlace = Path("oracle.db")
+    database_file: Path | None = None  #: instead, a file that holds the URL with its password
     #: how often the head is asked for; while a `websocket` announces heads, every 2 s is enough
     poll_seconds: Annotated[float, Field(gt=0, le=60)] = 0.25
     #: days that a finished request is kept with its history; 0: for ever
@@ -193,6 +214,7 @@ class Settings(BaseSettings):
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise ConfigError(f"{path} is not valid TOML: {error}") from None
         _refuse_secrets(path, content, [])
+        _refuse_password(path, content.get("database"))
         try:
             settings = cls(**content)
         except ValidationError as error:
@@ -203,7 +225,14 @@ class Settings(BaseSettings):
                 "settings, as in "
                 f"{variable_of('pool', 'key_file')}"
             ) from None
-        return settings.model_copy(update=_rooted(settings, path.resolve().parent))
+        settings = settings.model_copy(update=_rooted(settings, path.resolve().parent))
+        if settings.database_file is None:
+            return settings
+        if "database" in settings.model_fields_set:
+            raise ConfigError(
+                f"{path}: database and database_file exclude each other: one database"
+            )
+        return settings.model_copy(update={"database": _read_url(settings.database_file)})
 
 
 class GatewaySettings(Settings):
@@ -211,7 +240,8 @@ class GatewaySettings(Settings):
     Everything that `oracle gateway` is told: a database, a pool and sources of its own, no chain.
     """
 
-    database: Path = Path("gateway.db")  #: SQLite file, never a node's
+    #: SQLite file, or `postgresql+psycopg://USER@HOST/NAME` without a password; never a node's
+    database: DatabasePlace = Path("gateway.db")
     chains: dict[Name, ChainSettings] = {}  #: a gateway has none
     airnode: AirnodeSettings | None = None  #: a gateway has none
 
@@ -252,6 +282,18 @@ def _refuse_secrets(path: Path, content: Mapping[str, Any], place: list[str]) ->
                 f"{path}: {'.'.join(here)} is a secret and does not belong into this file: "
                 f"use {'.'.join(here)}_file, or the variable {variable_of(*here)}"
             )
+
+
+def _refuse_password(path: Path, database: object) -> None:
+    try:
+        url = _read_place(database)
+    except ValueError:
+        return  # what is wrong is said where it is validated
+    if isinstance(url, DatabaseUrl) and url.holds_password:
+        raise ConfigError(
+            f"{path}: the URL of database holds a password, which does not belong into this file: "
+            f"use database_file, or the variable {variable_of('database')}"
+        )
 
 
 _TAG = 2  # where the kind of a source stands in the place of an error

@@ -4,7 +4,10 @@ Every error that the package raises on purpose.
     OracleError
     ├── ConfigError                 what a person configured cannot be run: exit code 2
     │   ├── PortInUseError
-    │   └── DatabaseLockedError
+    │   ├── DatabaseLockedError
+    │   └── NoDatabaseError
+    ├── DatabaseUnavailableError    (retryable) the database cannot be worked on now
+    ├── DatabaseTakenError          somebody acted on the database while this process had lost it
     ├── SourceError                 an entropy source
     │   ├── SourceUnavailableError  (retryable) down, empty or out of reach: retry with backoff
     │   ├── SourceThrottledError    (retryable) after `retry_after` seconds
@@ -71,6 +74,27 @@ class PortInUseError(ConfigError):
 class DatabaseLockedError(ConfigError):
     """
     Another process holds the store.
+    """
+
+
+class NoDatabaseError(ConfigError):
+    """
+    There is no store yet at the place that is named.
+    """
+
+
+class DatabaseUnavailableError(OracleError):
+    """
+    The database is out of reach, restarts, or is held up: nothing was written that is known of.
+    """
+
+    retryable = True
+
+
+class DatabaseTakenError(OracleError):
+    """
+    While this process had lost the database somebody acted on it: what the process remembers of it
+    may be wrong, so that it has to be started again.
     """
 
 

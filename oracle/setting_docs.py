@@ -19,6 +19,8 @@ from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from oracle.database_url import DatabaseUrl
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -32,6 +34,7 @@ _WORDS = {
     Decimal: "number",
     str: "text",
     Path: "path",
+    DatabaseUrl: "URL",
     SecretStr: "secret",
 }
 _BOUNDS = (("ge", "≥"), ("gt", ">"), ("le", "≤"), ("lt", "<"))

@@ -140,7 +140,7 @@ async def say(when: str, service: Service) -> None:
             await requests.newest(connection, limit=25)
             await requests.count_by_state(connection)
 
-    size = database.path.stat().st_size / 2**20
+    size = Path(database.name).stat().st_size / 2**20
     passes, lists = await timed(one_pass, _PASSES), await timed(listing, _PASSES)
     print(
         f"{when}: file {size:.0f} MiB, pass {passes[0]:.0f} ms ({passes[1]:.0f} of the processor),"
@@ -164,7 +164,7 @@ async def measure(count: int, folder: Path) -> None:
         head = await service.reader.block()
         await walk(service, head)
         await say("empty", service)
-        path = service.database.path
+        path = Path(service.database.name)
         await asyncio.to_thread(fill, path, count, service.chain_id, service.contract)
         async with service.database.write() as tx:
             # That nothing is left to erase of them is known.

@@ -15,6 +15,8 @@ from hypothesis import settings
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from tests.postgres import Postgres
+
 HERE = Path(__file__).parent
 # Tests through Ape have their own root and fixtures: scripts/ape.sh test tests/ape.
 collect_ignore = ["ape"]
@@ -62,3 +64,14 @@ def logs() -> Iterator[None]:
     """
     yield
     structlog.reset_defaults()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """
+    A PostgreSQL server, started for the first test that asks for it.
+    """
+    from tests.postgres import running_postgres  # noqa: PLC0415 - most tests need no store
+
+    with running_postgres() as server:
+        yield server

@@ -9,18 +9,17 @@ from typing import TYPE_CHECKING
 from sqlalchemy import select
 
 from oracle.store.schema import blocks
+from tests.databases import content_of
 
 if TYPE_CHECKING:
     from oracle.store.engine import Database
 
 
-def found_in_files(database: Database, *needles: bytes) -> list[bytes]:
+async def found_in_files(database: Database, *needles: bytes) -> list[bytes]:
     """
     Return those of the needles that are in any byte of any file of the database.
     """
-    files = sorted(database.path.parent.glob(database.path.name + "*"))
-    assert database.path in files
-    content = b"\0".join(path.read_bytes() for path in files)
+    content = await content_of(database)
     return [needle for needle in needles if needle in content]
 
 

@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import event
 
 from oracle import faults
-from oracle.store.engine import Database
+from oracle.store.sqlite import SqliteDatabase
 
 if TYPE_CHECKING:
     import asyncio
@@ -60,7 +60,7 @@ class Points(dict[str, int]):
         return False
 
 
-class FragileDatabase(Database):
+class FragileDatabase(SqliteDatabase):
     """
     A store whose process can die right before and right after every commit.
     """

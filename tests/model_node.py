@@ -17,6 +17,7 @@ from oracle.lane import Lane
 from oracle.protocols.coordinator import CoordinatorProtocol
 from oracle.runner import walk
 from oracle.service import Service
+from oracle.store.engine import Access
 from oracle.store.pool import Pool
 from oracle.store.seal import EpochFile, PoolKey
 from tests.factories import make_block
@@ -151,8 +152,8 @@ class Node:
         """
         Start as `oracle run` does.
         """
-        self.database = await FragileDatabase.open(
-            self.folder / "oracle.db", exclusive=True, migrate=migrate
+        self.database = await FragileDatabase.open_file(
+            self.folder / "oracle.db", Access.NODE if migrate else Access.ACT
         )
         self.database.tripwire = self.tripwire
         self.pool = Pool(PoolKey(KEY), EpochFile(self.folder / "epoch"))

@@ -102,7 +102,7 @@ class AirnodeStoreAudit:
                 yield connection
         except (SQLAlchemyError, ValueError):
             raise InvariantError(
-                f"{self._database.path} holds rows that cannot be read: the file is damaged, or "
+                f"{self._database.name} holds rows that cannot be read: the file is damaged, or "
                 "was tampered with"
             ) from None
 
@@ -117,11 +117,11 @@ class AirnodeStoreAudit:
             self._restored = await airnode_evidence.restored_block(connection, *self._place)
         if genesis not in (None, (await reader.block(0)).hash.hex()):
             raise ConfigError(
-                f"the database {self._database.path} belongs to another chain with id {chain_id}"
+                f"the database {self._database.name} belongs to another chain with id {chain_id}"
             )
         if served not in (None, self._report.airnode):
             raise ConfigError(
-                f"the database {self._database.path} serves the Airnode {served} on chain "
+                f"the database {self._database.name} serves the Airnode {served} on chain "
                 f"{chain_id}, and airnode.mnemonic_file is that of {self._report.airnode}"
             )
 

@@ -70,7 +70,7 @@ class StoreAudit:
                 yield connection
         except (SQLAlchemyError, ValueError):
             raise InvariantError(
-                f"{self._database.path} holds rows that cannot be read: the file is damaged, or "
+                f"{self._database.name} holds rows that cannot be read: the file is damaged, or "
                 "was tampered with"
             ) from None
 
@@ -83,7 +83,7 @@ class StoreAudit:
             genesis = await cursors.get_setting(connection, f"genesis:{chain_id}")
         if genesis not in (None, (await reader.block(0)).hash.hex()):
             raise ConfigError(
-                f"the database {self._database.path} belongs to another chain with id {chain_id}"
+                f"the database {self._database.name} belongs to another chain with id {chain_id}"
             )
 
     async def leaves_of(self, root: Root) -> Sequence[bytes] | None:

@@ -22,7 +22,7 @@ from oracle.bench.process import cpu_seconds, resident_mib, start_gateway
 from oracle.devnet.processes import free_port
 from oracle.errors import OracleError
 from oracle.store import clients
-from oracle.store.engine import Database, now
+from oracle.store.engine import Access, Database, now
 from oracle.store.pool import Pool, SeedBlock
 from oracle.store.seal import EpochFile, PoolKey
 
@@ -121,7 +121,7 @@ key_file = "anu.key"
 """,
         encoding="utf-8",
     )
-    database = await Database.open(folder / "gateway.db", exclusive=True)
+    database = await Database.open(folder / "gateway.db", Access.SOLE)
     try:
         key = PoolKey.from_text((folder / "pool.key").read_text(encoding="ascii"))
         pool = Pool(key, EpochFile(folder / "pool.key.epoch"))

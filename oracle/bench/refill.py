@@ -20,7 +20,7 @@ from oracle.entropy.qrypt import Qrypt
 from oracle.entropy.source import http_client
 from oracle.errors import OracleError
 from oracle.steps.refill import refill
-from oracle.store.engine import Database
+from oracle.store.engine import Access, Database
 from oracle.store.pool import Pool
 from oracle.store.seal import EpochFile, PoolKey
 from oracle.supply import Supplies, Supply
@@ -86,7 +86,7 @@ async def measure(
                 [Supply(source, vendor=source.name, digest=key.digest) for source in sources],
                 per_seed=per_seed,
             )
-            database = await Database.open(folder / f"{per_seed}.db", exclusive=True)
+            database = await Database.open(folder / f"{per_seed}.db", Access.NODE)
             try:
                 pool = Pool(key, EpochFile(folder / f"{per_seed}.epoch"))
                 await pool.unlock(database)

@@ -228,22 +228,23 @@ async def node_stopped(place: Place) -> AsyncIterator[Database | None]:
 
     Raises `ConfigError` while it runs.
     """
-    from oracle.store.engine import Database  # noqa: PLC0415 - SQLAlchemy is slow to import
+    from oracle.store.engine import Access, Database  # noqa: PLC0415 - SQLAlchemy is slow to import
 
-    if place.settings is None or not place.settings.database.exists():
+    if place.settings is None:
         yield None
         return
-    path = place.settings.database
     try:
-        database = await Database.open(path, exclusive=True, migrate=False)
+        database = await Database.find(place.settings.database, Access.ACT)
     except DatabaseLockedError:
         raise ConfigError(
-            f"the node of {path} runs and signs with its own nonces: stop it first"
+            f"the node of {place.settings.database} runs and signs with its own nonces: stop it "
+            "first"
         ) from None
     try:
         yield database
     finally:
-        await database.close()
+        if database is not None:
+            await database.close()
 
 
 async def left_to_serve(place: Place, wallet: str, database: Database, reader: Web3Reader) -> int:

@@ -115,7 +115,7 @@ class ConfiguredAirnode:
                 chain_id=chain_id,
                 contract=contract,
                 store_id=store_id,
-                database=str(database.path.absolute()),
+                database=database.name,
                 genesis=genesis,
             ),
             devnet=settings.devnet,

@@ -86,9 +86,9 @@ async def _audit_chain(settings: Settings, name: str, chain: ChainSettings) -> R
     from oracle.audit.chain import audit_chain, open_ledger  # noqa: PLC0415 - slow to import
     from oracle.audit.store import StoreAudit  # noqa: PLC0415
     from oracle.chain.reader import Web3Reader  # noqa: PLC0415
-    from oracle.store.engine import Database  # noqa: PLC0415
+    from oracle.store.engine import Access, Database  # noqa: PLC0415
 
-    database = await Database.open(settings.database, exclusive=False, read_only=True)
+    database = await Database.open(settings.database, Access.READ)
     reader = Web3Reader(
         checked_endpoint(chain.endpoints[0].get_secret_value(), f"chains.{name}.endpoints")
     )

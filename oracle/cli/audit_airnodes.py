@@ -60,11 +60,11 @@ async def _audit_chain(
     from oracle.audit.airnode_store import AirnodeStoreAudit  # noqa: PLC0415
     from oracle.chain.reader import Web3Reader  # noqa: PLC0415
     from oracle.store.cursors import get_setting  # noqa: PLC0415
-    from oracle.store.engine import Database  # noqa: PLC0415
+    from oracle.store.engine import Access, Database  # noqa: PLC0415
 
     place = f"airnode.chains.{name}"
     chain_id, contract = chain.chain_id, chain.contract
-    database = await Database.open(settings.database, exclusive=False, read_only=True)
+    database = await Database.open(settings.database, Access.READ)
     reader = Web3Reader(
         checked_endpoint(chain.endpoints[0].get_secret_value(), f"{place}.endpoints")
     )

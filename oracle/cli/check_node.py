@@ -8,18 +8,18 @@ import os
 import shutil
 import stat
 from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from oracle.cli import source_report
 from oracle.cli.options import load_pool_key
 from oracle.cli.sources import build, sources_per_seed
-from oracle.store.engine import Database
+from oracle.store.engine import Access, Database
 from oracle.store.pool import Pool
 from oracle.store.sources import SourceState
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from pydantic import BaseModel
 
@@ -64,6 +64,8 @@ def _secret_files(settings: Settings) -> Iterator[tuple[str, Path]]:
     if settings.airnode is not None:
         sections["airnode"] = settings.airnode
     sections |= {f"sources.{name}": one for name, one in settings.sources.items()}
+    if settings.database_file is not None:
+        yield "database_file", settings.database_file
     for place, section in sections.items():
         for name in _PATHS:
             path = getattr(section, name, None)
@@ -114,7 +116,7 @@ async def _check_states(settings: Settings, findings: Findings) -> None:
             findings.warn(where, "state", said, one["advice"])
     pool = known["pool"]
     said = f"{pool['fresh']} of {pool['target']} blocks are fresh"
-    if settings.database.exists() and not pool["fresh"]:
+    if await Database.exists(settings.database) and not pool["fresh"]:
         findings.warn("pool", "level", said, "nothing can be committed before a source delivers")
     else:
         findings.ok("pool", "level", said)
@@ -125,25 +127,26 @@ async def check_store(settings: Settings, findings: Findings) -> Database | None
     Open the database without writing, hold the pool key against it, and look at the disk; return
     it for what is to be compared with a chain.
     """
-    path = settings.database
+    place = settings.database
     pool: Pool | None = None
     with findings.looking("pool", "key", "the key loads, and its epoch can be advanced"):
         key, epoch = load_pool_key(settings.pool)
         pool = Pool(key, epoch)
         epoch.check_writable()
-    _check_disk(path.parent, findings)
-    if not path.exists():
-        findings.ok("database", "file", f"{path} is made by the first start of the node")
+    if isinstance(place, Path) and not _check_file(place, findings):
         return None
-    for file in (path, path.parent):
-        if not os.access(file, os.W_OK):
-            findings.fail("database", "file", f"{file} cannot be written", "correct its mode")
     database: Database | None = None
-    with findings.looking("database", "schema", f"{path} is of this version"):
-        database = await Database.open(path, exclusive=False, read_only=True)
-    runs = Database.is_held(path)
+    with findings.looking("database", "schema"):
+        database = await Database.find(place, Access.READ)
+        said = (
+            "is made by the first start of the node" if database is None else "is of this version"
+        )
+        findings.ok("database", "schema", f"{place} {said}")
+    if database is None:
+        return None
+    runs = await database.is_held()
     findings.ok("database", "node", "a node runs on it now" if runs else "no node runs on it now")
-    if database is not None and pool is not None:
+    if pool is not None:
         with findings.looking("pool", "epoch"):
             async with database.read() as connection:
                 reached, stored = await pool.epochs(connection)
@@ -157,6 +160,20 @@ async def check_store(settings: Settings, findings: Findings) -> Database | None
                     "the database is a backup: the next start drops what looks fresh in it",
                 )
     return database
+
+
+def _check_file(path: Path, findings: Findings) -> bool:
+    """
+    Look at a SQLite file and its disk; return whether there is one.
+    """
+    _check_disk(path.parent, findings)
+    if not path.exists():
+        findings.ok("database", "file", f"{path} is made by the first start of the node")
+        return False
+    for file in (path, path.parent):
+        if not os.access(file, os.W_OK):
+            findings.fail("database", "file", f"{file} cannot be written", "correct its mode")
+    return True
 
 
 def _check_disk(folder: Path, findings: Findings) -> None:

@@ -77,7 +77,7 @@ async def _commit(settings: Settings, name: str, roots: int | None, *, yes: bool
     only = settings.model_copy(update={"chains": {name: settings.chains[name]}, "airnode": None})
     async with AsyncExitStack() as stack:
         try:
-            runner = await compose(only, stack)
+            runner = await compose(only, stack, alone=True)
         except DatabaseLockedError:
             raise ConfigError(
                 f"the node of {settings.database} runs and commits by itself: set `runway` in "

@@ -65,10 +65,10 @@ def earnings(chain: str | None, config: Path, *, as_json: bool) -> None:
 
 async def _earnings(settings: Settings, names: list[str]) -> list[dict[str, Any]]:
     from oracle.store import costs  # noqa: PLC0415 - SQLAlchemy is slow to import
-    from oracle.store.engine import Database  # noqa: PLC0415
+    from oracle.store.engine import Access, Database  # noqa: PLC0415
 
     documents = []
-    database = await Database.open(settings.database, exclusive=False)
+    database = await Database.open(settings.database, Access.VISIT)
     try:
         async with database.read() as connection:
             for name in names:

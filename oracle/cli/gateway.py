@@ -126,7 +126,7 @@ async def _serve_pool(
     from oracle.gateway.supply import keep_filled  # noqa: PLC0415
     from oracle.steps.refill import refill  # noqa: PLC0415
     from oracle.store import clients  # noqa: PLC0415
-    from oracle.store.engine import Database  # noqa: PLC0415
+    from oracle.store.engine import Access, Database  # noqa: PLC0415
     from oracle.store.pool import Pool  # noqa: PLC0415
     from oracle.store.replies import Replies  # noqa: PLC0415
 
@@ -136,7 +136,7 @@ async def _serve_pool(
         faults.arm()
     async with AsyncExitStack() as stack:
         supplies = compose_supplies(settings, key, stack, allow_simulated=allow_simulated)
-        database = await Database.open(settings.database, exclusive=True)
+        database = await Database.open(settings.database, Access.SOLE)
         stack.push_async_callback(database.close)
         await refuse_nodes_database(database)
         pool = Pool(key, epoch)

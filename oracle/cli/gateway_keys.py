@@ -165,13 +165,13 @@ async def _store(config: Path | None) -> AsyncIterator[Database]:
     Open the gateway's database, whether a gateway runs on it or not.
     """
     from oracle.config import GatewaySettings  # noqa: PLC0415 - pydantic is slow to import
-    from oracle.store.engine import Database  # noqa: PLC0415 - so is SQLAlchemy
+    from oracle.store.engine import Access, Database  # noqa: PLC0415 - so is SQLAlchemy
 
     path = GatewaySettings.load(config or Path("gateway.toml")).database
     try:
-        database = await Database.open(path, exclusive=True)
+        database = await Database.open(path, Access.SOLE)
     except DatabaseLockedError:
-        database = await Database.open(path, exclusive=False)
+        database = await Database.open(path, Access.VISIT)
     try:
         await refuse_nodes_database(database)
         yield database
@@ -206,6 +206,6 @@ async def refuse_nodes_database(database: Database) -> None:
     async with database.read() as connection:
         if await knows_a_chain(connection):
             raise ConfigError(
-                f"{database.path} is a node's database: name another file, a gateway has a pool "
+                f"{database.name} is a node's database: name another file, a gateway has a pool "
                 "of its own"
             )

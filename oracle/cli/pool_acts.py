@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from oracle import log
@@ -18,13 +19,12 @@ from oracle.given import variable_of
 from oracle.steps.refill import refill
 from oracle.store.backup import back_up, check_free
 from oracle.store.cursors import knows_a_chain
-from oracle.store.engine import Database
+from oracle.store.engine import Access, Database
 from oracle.store.pool import Pool
 from oracle.store.rotation import rotate as rotate_key
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
-    from pathlib import Path
 
     from oracle.config import Settings
     from oracle.steps.refill import Refilled
@@ -41,7 +41,7 @@ async def held_database(settings: Settings, running: str) -> AsyncIterator[Datab
     Raises `DatabaseLockedError` with what to do when one runs on it.
     """
     try:
-        database = await Database.open(settings.database, exclusive=True)
+        database = await Database.open(settings.database, Access.SOLE)
     except DatabaseLockedError:
         raise DatabaseLockedError(
             f"a node or gateway runs on {settings.database}: {running}"
@@ -125,7 +125,7 @@ def rotation(settings: Settings, backup: Path | None) -> list[tuple[str, str]]:
             f"that with pool.key_file, unset {variable_of('pool', 'key')}, and rotate then"
         )
     if backup is not None:
-        check_free(backup)
+        check_free(settings.database, backup)
     return [
         ("database", f"{settings.database}: everything in it is sealed under a new key"),
         ("key", f"{settings.pool.key_file}: replaced by the new one, the old one destroyed"),
@@ -142,16 +142,18 @@ async def rotate(settings: Settings, backup: Path | None) -> dict[str, Any]:
     assert key_file is not None, "checked by `rotation`"
     _, epoch = load_pool_key(settings.pool)
     epoch.check_writable()
-    if not settings.database.exists():
+    if not await Database.exists(settings.database):
         raise ConfigError(f"there is no database at {settings.database}: nothing to rotate")
     async with held_database(settings, "stop it first, it works with the old key") as database:
         done = await rotate_key(database, key_file, epoch)
     if backup is not None:
+        assert isinstance(settings.database, Path), "checked by `rotation`"
         await asyncio.to_thread(back_up, settings.database, backup)
     return {
         "records": done.records,
         "resumed": done.resumed,
         "database": str(settings.database),
+        "inOneFile": isinstance(settings.database, Path),
         "backup": None if backup is None else str(backup),
     }
 
@@ -168,10 +170,11 @@ def rotated(document: dict[str, Any]) -> str:
     text += ", and the old key is destroyed. Delete every earlier backup: none can be opened."
     if document["backup"]:
         return f"{text}\nThe new backup is {document['backup']}."
-    return (
-        f"{text}\nThere is no backup now. Before you start the node or gateway, copy "
-        f"{document['database']}, which is whole in that one file until then."
-    )
+    if document["inOneFile"]:
+        how = f"copy {document['database']}, which is whole in that one file until then"
+    else:
+        how = f"make one of {document['database']}, as by pg_dump"
+    return f"{text}\nThere is no backup now. Before you start the node or gateway, {how}."
 
 
 async def _fill(fill: Callable[[], Awaitable[Refilled]]) -> dict[str, str]:

@@ -138,13 +138,13 @@ async def _list(
     from oracle.cli import requests_airnode, requests_native  # noqa: PLC0415
     from oracle.store import airnode, retention  # noqa: PLC0415 - SQLAlchemy is slow to import
     from oracle.store import requests as store  # noqa: PLC0415
-    from oracle.store.engine import Database  # noqa: PLC0415
+    from oracle.store.engine import Access, Database  # noqa: PLC0415
 
     counts: Counter[State] = Counter()
     pruned = 0
     # Each with when it was first seen.
     found: list[tuple[int, dict[str, Any]]] = []
-    database = await Database.open(settings.database, exclusive=False)
+    database = await Database.open(settings.database, Access.VISIT)
     try:
         async with database.read() as connection:
             if protocol != AIRNODE:
@@ -167,9 +167,9 @@ async def _list(
 async def _show(
     settings: Settings, prefix: bytes
 ) -> tuple[dict[str, Any], Sequence[Any], dict[str, Any] | None]:
-    from oracle.store.engine import Database  # noqa: PLC0415 - SQLAlchemy is slow to import
+    from oracle.store.engine import Access, Database  # noqa: PLC0415 - SQLAlchemy is slow to import
 
-    database = await Database.open(settings.database, exclusive=False)
+    database = await Database.open(settings.database, Access.VISIT)
     try:
         async with database.read() as connection:
             return await _found(connection, settings, prefix)

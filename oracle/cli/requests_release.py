@@ -59,10 +59,10 @@ def release(
 
 async def _release(settings: Settings, prefixes: Sequence[bytes], *, yes: bool) -> list[str]:
     from oracle.store import airnode  # noqa: PLC0415 - SQLAlchemy is slow to import
-    from oracle.store.engine import Database  # noqa: PLC0415 - as above
+    from oracle.store.engine import Access, Database  # noqa: PLC0415 - as above
 
     # SQLite lets one process write at a time, and the node reads this word anew in every pass.
-    database = await Database.open(settings.database, exclusive=False)
+    database = await Database.open(settings.database, Access.VISIT)
     try:
         async with database.read() as connection:
             chosen = await _chosen(connection, prefixes)

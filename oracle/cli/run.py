@@ -52,9 +52,10 @@ async def _run(settings: Settings) -> None:
         log.get().info("node_stopped")
 
 
-async def compose(settings: Settings, stack: AsyncExitStack) -> Runner:
+async def compose(settings: Settings, stack: AsyncExitStack, *, alone: bool = False) -> Runner:
     """
-    Check everything that the configuration claims and build the node from it.
+    Check everything that the configuration claims and build the node from it, one that shares the
+    database with no other if it is to be alone.
 
     Raises `ConfigError` or `PoolKeyError` for what a person has to correct. A chain that does not
     answer is named, and tried again while the others are served.
@@ -63,7 +64,7 @@ async def compose(settings: Settings, stack: AsyncExitStack) -> Runner:
     from oracle.cli.chains import configured_chains  # noqa: PLC0415 - web3 is slow to import
     from oracle.cli.sources import compose_supplies  # noqa: PLC0415
     from oracle.runner import Runner  # noqa: PLC0415
-    from oracle.store.engine import Database  # noqa: PLC0415
+    from oracle.store.engine import Access, Database  # noqa: PLC0415
     from oracle.store.pool import Pool  # noqa: PLC0415
 
     key, epoch = load_pool_key(settings.pool)
@@ -75,7 +76,7 @@ async def compose(settings: Settings, stack: AsyncExitStack) -> Runner:
     everything: list[ConfiguredChain | ConfiguredAirnode] = [*chains, *airnodes]
     answering = [chain for chain in everything if await _answers(chain)]
 
-    database = await Database.open(settings.database, exclusive=True)
+    database = await Database.open(settings.database, Access.SOLE if alone else Access.NODE)
     stack.push_async_callback(database.close)
     pool = Pool(key, epoch)
     if dropped := await pool.unlock(database):

@@ -18,9 +18,9 @@ from rich.table import Table
 from oracle.cli.sources import build, quota_of, rate_of, sources_per_seed, vendor_of
 from oracle.entropy.health import STARTUP_SAMPLES, Health, examine
 from oracle.entropy.qrng_open_api import QrngOpenApi
-from oracle.errors import ConfigError, SourceError
+from oracle.errors import SourceError
 from oracle.store import sources as store
-from oracle.store.engine import Database
+from oracle.store.engine import Access, Database
 from oracle.store.sources import SourceRecord, SourceState
 from oracle.supply import ReportsUsage, reason_of
 
@@ -131,9 +131,8 @@ async def known_sources(settings: Settings) -> tuple[dict[str, SourceRecord], di
     """
     Return what the store knows; nothing where there is none yet.
     """
-    try:
-        database = await Database.open(settings.database, exclusive=False)
-    except ConfigError:
+    database = await Database.find(settings.database, Access.VISIT)
+    if database is None:
         return {}, {"fresh": 0, "bound": 0, "destroyed": 0, "unused": 0}
     try:
         async with database.read() as connection:
@@ -153,9 +152,8 @@ async def _counted(
     """
     Count the draw of a check against the account, where there is a store to count it in.
     """
-    if not settings.database.exists():
-        return record
-    return await count_draw(settings, name, found["bytes"] or 0, found["vendorBits"] or 0)
+    counted = await count_draw(settings, name, found["bytes"] or 0, found["vendorBits"] or 0)
+    return counted or record
 
 
 async def count_draw(
@@ -165,11 +163,11 @@ async def count_draw(
     Count one call and its bytes against a source's account, where there is a store to count it
     in; return what is known of the source then.
     """
-    if not settings.database.exists():
+    database = await Database.find(settings.database, Access.VISIT)
+    if database is None:
         return None
     quota = quota_of(settings.sources[name])
     began = int(quota.began(datetime.now(UTC)).timestamp() * 1000)
-    database = await Database.open(settings.database, exclusive=False)
     try:
         async with database.write() as tx:
             record = await store.get(tx, name) or SourceRecord(name=name)

@@ -46,13 +46,15 @@ async def sponsor_balances(settings: Settings) -> list[dict[str, Any]]:
     """
     Return a row for every sponsor wallet that has open requests, on every chain of the Airnode.
     """
-    from oracle.store.engine import Database  # noqa: PLC0415 - SQLAlchemy is slow to import
+    from oracle.store.engine import Access, Database  # noqa: PLC0415 - SQLAlchemy is slow to import
 
-    if settings.airnode is None or not settings.database.exists():
+    if settings.airnode is None:
         return []
     rows: list[dict[str, Any]] = []
+    database = await Database.find(settings.database, Access.VISIT)
+    if database is None:
+        return []
     xpub = _xpub(settings)
-    database = await Database.open(settings.database, exclusive=False)
     try:
         for name, chain in settings.airnode.chains.items():
             purses = await _purses(database, chain, xpub)

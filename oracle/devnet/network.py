@@ -23,7 +23,7 @@ from oracle.devnet.qrng import deploy_qrng, write_secrets
 from oracle.errors import EndpointError, OracleError
 from oracle.protocols.coordinator import CoordinatorProtocol
 from oracle.request import State
-from oracle.store.engine import Database
+from oracle.store.engine import Access, Database
 from oracle.store.requests import count_by_state
 from oracle.store.seal import PoolKey
 
@@ -316,7 +316,7 @@ wallet.key_file = "operator.key"
         assert self.node is not None
 
         async def settled() -> bool:
-            database = await Database.open(self.folder / "oracle.db", exclusive=False)
+            database = await Database.open(self.folder / "oracle.db", Access.VISIT)
             try:
                 async with database.read() as connection:
                     return (await count_by_state(connection)).get(State.DONE, 0) >= count

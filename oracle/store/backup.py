@@ -7,19 +7,25 @@ from __future__ import annotations
 import os
 import sqlite3
 from contextlib import closing
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from oracle.errors import ConfigError
 from oracle.store.seal import sync_folder
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from oracle.database_url import DatabaseUrl
 
 
-def check_free(out: Path) -> None:
+def check_free(place: Path | DatabaseUrl, out: Path) -> None:
     """
-    Raise `ConfigError` when a backup could not be written to a file.
+    Raise `ConfigError` when no backup of a database could be written to a file.
     """
+    if not isinstance(place, Path):
+        raise ConfigError(
+            f"{place} is on a PostgreSQL server: back it up as servers are, with pg_dump or the "
+            "backups of who runs it for you, and read docs/operating.md on what a restore means"
+        )
     if out.exists():
         raise ConfigError(f"{out} exists and is not overwritten: choose another file")
     if not (out.parent.is_dir() and os.access(out.parent, os.W_OK)):

@@ -79,7 +79,9 @@ async def _lost(connection: AsyncConnection) -> str:
     """
     purposes = await connection.scalars(
         select(blocks.c.purpose).where(
-            blocks.c.purpose.between("native:", "native:~"), blocks.c.ciphertext.is_not(None)
+            blocks.c.purpose >= "native:",
+            blocks.c.purpose <= "native:~",
+            blocks.c.ciphertext.is_not(None),
         )
     )
     rows = await connection.execute(

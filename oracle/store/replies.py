@@ -69,7 +69,8 @@ class Replies:
                 update(blocks)
                 # A range, not a pattern: it uses the index, and what is spent is not looked at.
                 .where(
-                    blocks.c.purpose.between(_RESERVED, _RESERVED + "~"),
+                    blocks.c.purpose >= _RESERVED,
+                    blocks.c.purpose <= _RESERVED + "~",
                     blocks.c.ciphertext.is_not(None),
                 )
                 .values(ciphertext=None, destroyed_at=now())

@@ -86,7 +86,7 @@ async def rotate(database: Database, key_file: Path, epoch: EpochFile) -> Rotate
             fault_point("rotation-sealed")
         if not await database.wipe():
             raise DatabaseLockedError(
-                f"something reads {database.path}: end it, and run `oracle entropy rotate-key` "
+                f"something reads {database.name}: end it, and run `oracle entropy rotate-key` "
                 "again, which finishes"
             )
         fault_point("rotation-wiped")

@@ -87,6 +87,8 @@ class U256(TypeDecorator[int]):
 
 
 Hash32 = LargeBinary(32)
+# Text whose order and ranges are those of its bytes, whatever language the database has.
+Bytewise = Text().with_variant(Text(collation="C"), "postgresql")
 # SQLite counts rows by itself only in a column of exactly this type.
 RowId = BigInteger().with_variant(Integer, "sqlite")
 # Milliseconds since 1970, UTC.
@@ -372,7 +374,7 @@ blocks = Table(
     Column("digest", Hash32, nullable=False, unique=True),
     Column("nonce", LargeBinary(12), nullable=False),
     Column("ciphertext", LargeBinary),
-    Column("purpose", Text, unique=True),
+    Column("purpose", Bytewise, unique=True),
     Column("destroyed_at", Timestamp),
     CheckConstraint("(ciphertext IS NULL) = (destroyed_at IS NOT NULL)", name="destroyed"),
     Index(

@@ -18,6 +18,7 @@ from oracle.request import State
 from oracle.steps.refill import refill
 from oracle.store import airnode, epochs
 from oracle.store.engine import now
+from tests.databases import path_of
 from tests.integration.test_airnode import configure, new_node, received
 from tests.integration.test_airnode_hostile import height, roll_back
 from tests.integration.test_airnode_reorgs import number, until_done
@@ -49,13 +50,13 @@ class Keeper:
     async def back_up(node: Node) -> None:
         database = node.service.database
         assert await database.wipe()
-        shutil.copy(database.path, database.path.with_name("backup.db"))
+        shutil.copy(path_of(database), path_of(database).with_name("backup.db"))
 
     async def start(self, node: Node, *, restore: bool, **chain: object) -> None:
         """
         Start the node again, on its own database or on the backup.
         """
-        path = node.service.database.path
+        path = path_of(node.service.database)
         await node.service.database.close()
         if restore:
             for left in path.parent.glob(path.name + "-*"):

@@ -16,7 +16,7 @@ from oracle.cli.check import check
 from oracle.devnet.network import Devnet
 from oracle.devnet.processes import free_port
 from oracle.store.cursors import put_setting
-from oracle.store.engine import Database
+from oracle.store.engine import Access, Database
 from oracle.store.seal import PoolKey
 from tests.lying import flip, lying
 
@@ -139,7 +139,7 @@ async def test_a_wrong_chain_id_does_not_hide_the_rest(folder: Path) -> None:
 
 
 async def test_the_store_is_held_against_key_and_chain_while_a_node_runs(folder: Path) -> None:
-    database = await Database.open(folder / "oracle.db", exclusive=True)
+    database = await Database.open(folder / "oracle.db", Access.NODE)
     try:
         result = await _run(folder)
         assert _said(result, "node", "ok") == "a node runs on it now"

@@ -16,7 +16,7 @@ from oracle.cli.main import main
 from oracle.config import Settings
 from oracle.store import batches
 from oracle.store.batches import BatchState
-from oracle.store.engine import Database
+from oracle.store.engine import Access, Database
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -64,7 +64,7 @@ async def test_roots_are_committed_once_and_only_while_no_node_runs(
     receipt = await bench.service.reader.receipt(bytes.fromhex(document["transaction"][2:]))
     assert receipt is not None
     assert receipt.ok
-    database = await Database.open(Settings.load(config).database, exclusive=False)
+    database = await Database.open(Settings.load(config).database, Access.VISIT)
     async with database.read() as connection:
         state = await batches.state_at(
             connection, bench.service.chain_id, bench.service.contract, before.committed

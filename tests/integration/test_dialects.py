@@ -23,7 +23,7 @@ from oracle.entropy.qrng_open_api import QrngOpenApi
 from oracle.entropy.qrypt import Qrypt
 from oracle.entropy.source import http_client
 from oracle.store import sources as store
-from oracle.store.engine import Database
+from oracle.store.engine import Access, Database
 from oracle.store.schema import draws
 from oracle.store.seal import PoolKey
 from oracle.store.sources import SourceState
@@ -122,7 +122,7 @@ class Bench:
 async def bench(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Bench]:
     desk = Remembering()
     path: Path = tmp_path_factory.mktemp("dialects") / "oracle.db"
-    database = await Database.open(path, exclusive=True)
+    database = await Database.open(path, Access.NODE)
     async with (
         running(free_port(), desk) as url,
         http_client() as patient,

@@ -53,15 +53,15 @@ async def test_the_seed_that_somebody_else_revealed_is_in_no_file_after_its_wind
     await bench.walk(2)
     assert await bench.state(request) is State.DONE
     # A deep reorg may still ask for it.
-    assert found_in_files(database, sealed) == [sealed]
+    assert await found_in_files(database, sealed) == [sealed]
 
     await bench.mine(request.block_number + 64 - (await bench.service.reader.block()).number)
     await bench.mine(3)
     await bench.walk()
-    assert found_in_files(database, sealed) == [sealed]
+    assert await found_in_files(database, sealed) == [sealed]
     await bench.mine()
     await bench.walk()
-    assert found_in_files(database, sealed) == []
+    assert await found_in_files(database, sealed) == []
 
 
 async def _discard(bench: Bench, up_to: int) -> None:
@@ -85,13 +85,13 @@ async def test_discarded_seeds_are_in_no_file_once_that_is_final(new_bench: NewB
     await _discard(bench, 300)
     await bench.mine(4)
     await bench.walk(2)
-    assert found_in_files(database, *gone) == gone
+    assert await found_in_files(database, *gone) == gone
 
     kept = await _sealed(bench, range(300, 512))
     await bench.mine()
     await bench.walk()
-    assert found_in_files(database, *gone) == []
-    assert found_in_files(database, *kept) == kept
+    assert await found_in_files(database, *gone) == []
+    assert await found_in_files(database, *kept) == kept
     for _ in range(8):
         await bench.mine()
         await bench.walk(2)

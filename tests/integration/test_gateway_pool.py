@@ -19,7 +19,7 @@ from oracle.gateway.pool_desk import RESERVE_BLOCKS, PoolDesk
 from oracle.gateway.server import serve
 from oracle.store import clients
 from oracle.store.clients import Rate
-from oracle.store.engine import Database
+from oracle.store.engine import Access, Database
 from oracle.store.pool import Pool
 from oracle.store.schema import blocks
 from oracle.store.seal import EpochFile, PoolKey
@@ -50,7 +50,7 @@ class Gateway:
 
     @contextlib.asynccontextmanager
     async def open(self) -> AsyncIterator[None]:
-        self.database = await Database.open(self.path, exclusive=True)
+        self.database = await Database.open(self.path, Access.NODE)
         self.pool = Pool(PoolKey(bytes(32)), self.epoch)
         assert await self.pool.unlock(self.database) == 0
         desk = PoolDesk(self.database, self.pool, target_blocks=BLOCKS, simulated=False)

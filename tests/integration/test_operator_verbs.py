@@ -26,7 +26,7 @@ from oracle.devnet.processes import free_port
 from oracle.errors import EndpointError
 from oracle.protocols.coordinator import CoordinatorProtocol
 from oracle.request import State
-from oracle.store.engine import Database
+from oracle.store.engine import Access, Database
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -395,7 +395,7 @@ async def test_another_chain_no_contract_and_another_contract_are_told_apart(
 
 async def test_the_nodes_wallet_signs_for_nobody_else_while_the_node_runs(desk: Desk) -> None:
     path = Settings.load(desk.config).database
-    node = await Database.open(path, exclusive=True)
+    node = await Database.open(path, Access.NODE)
     try:
         for said in (
             await desk.operator("discard", "--all", "--yes"),

@@ -9,6 +9,7 @@ from sqlalchemy import event
 
 from oracle.request import State
 from oracle.store import requests, retention
+from oracle.store.sqlite import SqliteDatabase
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -54,6 +55,7 @@ async def test_no_query_of_a_pass_reads_a_growing_table_from_end_to_end(
         _, _, statement, parameters, _, many = told
         said[statement] = parameters[0] if many else parameters
 
+    assert isinstance(database, SqliteDatabase)
     engine = database._engine.sync_engine
     event.listen(engine, "before_cursor_execute", listen)
     request = await bench.roll()

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from oracle.entropy.figures import measure
-from oracle.store.engine import Database
+from oracle.store.engine import Access, Database
 from tests.sources.test_entropy_verbs import verb
 from tests.vendors.server import Seen, reply, serving
 
@@ -114,7 +114,7 @@ async def test_the_page_shows_the_sample_and_its_numbers_and_asks_for_nothing(
     capsys: pytest.CaptureFixture[str], configure: Callable[[str], Path], tmp_path: Path
 ) -> None:
     giver, out = Giver(), tmp_path / "entropy.html"
-    await (await Database.open(tmp_path / "oracle.db", exclusive=True)).close()
+    await (await Database.open(tmp_path / "oracle.db", Access.NODE)).close()
     async with serving(giver) as server:
         path = str(configure(own(server.url, more="quota = { requests = 100 }")))
         code, document, said = await verb(
@@ -254,7 +254,7 @@ async def test_draw_fills_the_pool_that_a_node_will_use_and_no_further(
         assert code == 2
         assert "the pool holds 512 of 512 blocks: there is room for 0" in text
         # Beside a node.
-        database = await Database.open(tmp_path / "oracle.db", exclusive=True)
+        database = await Database.open(tmp_path / "oracle.db", Access.NODE)
         code, _, text = await draw(path)
         await database.close()
         assert code == 2
@@ -297,7 +297,7 @@ async def test_rotate_key_replaces_the_key_and_takes_or_demands_a_backup(
         await run("draw", "--blocks", "20")
         code, _, text = await run("rotate-key")
         assert (code, "nobody is here to be asked" in text) == (2, True)
-        database = await Database.open(tmp_path / "oracle.db", exclusive=True)
+        database = await Database.open(tmp_path / "oracle.db", Access.NODE)
         code, _, text = await run("rotate-key", "--yes")
         await database.close()
         assert (code, "stop it first, it works with the old key" in text) == (2, True)

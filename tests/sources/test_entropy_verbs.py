@@ -17,7 +17,7 @@ from oracle.cli.sources import compose_supplies, sources_per_seed
 from oracle.config import Settings
 from oracle.errors import ConfigError, SourceCredentialsError
 from oracle.steps.refill import refill
-from oracle.store.engine import Database
+from oracle.store.engine import Access, Database
 from oracle.store.pool import Pool
 from oracle.store.seal import EpochFile, PoolKey
 from tests.vendors import anu, json_http, qci, qrng_open_api, qrypt
@@ -165,7 +165,7 @@ async def test_status_says_what_is_left_and_when_it_begins_anew(
         settings = Settings.load(path)
         async with AsyncExitStack() as stack:
             supplies = compose_supplies(settings, KEY, stack, allow_simulated=False)
-            database = await Database.open(settings.database, exclusive=True)
+            database = await Database.open(settings.database, Access.NODE)
             stack.push_async_callback(database.close)
             pool = Pool(KEY, EpochFile(tmp_path / "epoch"))
             await pool.unlock(database)

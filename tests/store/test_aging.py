@@ -19,6 +19,7 @@ from oracle.store.engine import now
 from oracle.store.replies import Replies
 from oracle.store.schema import blocks
 from oracle.supply import Supplies, Supply
+from tests.databases import content_of
 from tests.factories import CHAIN_ID, COORDINATOR, make_block, make_seed
 from tests.store.test_supply import fresh
 
@@ -88,8 +89,8 @@ async def test_old_blocks_are_replaced_and_bound_ones_are_kept(
         counts = await store.pool_counts(connection)
         assert await pool.seed(connection, CHAIN_ID, COORDINATOR, 1) == make_seed(1)
     assert counts == {"fresh": 10, "bound": 4, "destroyed": 8, "unused": 8}
-    files = b"".join(path.read_bytes() for path in database.path.parent.glob("oracle.db*"))
-    assert not any(ciphertext in files for ciphertext in old)
+    content = await content_of(database)
+    assert not any(ciphertext in content for ciphertext in old)
 
 
 async def test_what_is_not_mixed_yet_grows_old_too(

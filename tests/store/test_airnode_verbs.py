@@ -26,7 +26,7 @@ from oracle.request import RequestKey, State
 from oracle.store import airnode
 from oracle.store import requests as native
 from oracle.store.airnode import BOOK, WAITING_AFTER_RESTORE, Shortage, airnode_purpose
-from oracle.store.engine import Database
+from oracle.store.engine import Access, Database
 from oracle.store.pool import Pool
 from oracle.store.seal import EpochFile, PoolKey
 from tests.airnode import MNEMONIC
@@ -94,7 +94,7 @@ class Desk:
 
     def write(self, change: Callable[[AsyncConnection], Awaitable[None]]) -> None:
         async def run() -> None:
-            database = await Database.open(self.folder / "oracle.db", exclusive=True)
+            database = await Database.open(self.folder / "oracle.db", Access.NODE)
             try:
                 async with database.write() as tx:
                     await change(tx)
@@ -206,7 +206,7 @@ def test_sources_that_were_really_used_are_named(desk: Desk) -> None:
     desk.put(request, State.CONFIRMED, State.DRAWN, reason="callback_fails")
 
     async def draw() -> None:
-        database = await Database.open(desk.folder / "oracle.db", exclusive=True)
+        database = await Database.open(desk.folder / "oracle.db", Access.NODE)
         pool = Pool(PoolKey(bytes(range(32))), EpochFile(desk.folder / "pool.epoch"))
         try:
             async with database.write() as tx:
@@ -291,7 +291,7 @@ def test_requests_are_released_beside_a_running_node(desk: Desk) -> None:
     desk.note(request, WAITING_AFTER_RESTORE)
 
     async def while_held() -> Result:
-        database = await Database.open(desk.folder / "oracle.db", exclusive=True)
+        database = await Database.open(desk.folder / "oracle.db", Access.NODE)
         try:
             return await asyncio.to_thread(desk.run, "release", "--all", "--yes")
         finally:

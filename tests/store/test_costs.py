@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from oracle.evm import Receipt, checksum_address
 from oracle.request import Outcome, RandomnessRequest, State
 from oracle.store import costs, requests, transactions
-from oracle.store.engine import Database
+from oracle.store.engine import Access, Database
 from oracle.store.seal import PoolKey
 from oracle.store.transactions import Attempt, Purpose, SlotState, attempt_context
 from tests.factories import CHAIN_ID, PROTOCOL, WALLET, hash32, make_request, with_id
@@ -156,7 +156,7 @@ def test_costs_of_requests_add_up_to_the_transaction_through_a_reorg(
     tmp_path: Path, *, receipt_first: bool
 ) -> None:
     with asyncio.Runner() as loop:
-        database = loop.run(Database.open(tmp_path / "oracle.db", exclusive=True))
+        database = loop.run(Database.open(tmp_path / "oracle.db", Access.NODE))
         examples = iter(range(10**6))
 
         async def play(

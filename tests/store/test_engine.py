@@ -5,12 +5,14 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import insert
 from sqlalchemy.exc import IntegrityError, OperationalError
 
 from oracle.errors import ConfigError, DatabaseLockedError
 from oracle.store.cursors import get_setting, put_setting
-from oracle.store.engine import Database
+from oracle.store.engine import Access, Database
+from oracle.store.schema import attempts
+from tests.databases import on_sqlite, path_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,11 +26,11 @@ NODE = """
 import asyncio, sys
 from pathlib import Path
 from oracle.errors import DatabaseLockedError
-from oracle.store.engine import Database
+from oracle.store.engine import Access, Database
 
 async def main():
     try:
-        await Database.open(Path(sys.argv[1]), exclusive=True)
+        await Database.open(Path(sys.argv[1]), Access.NODE)
     except DatabaseLockedError as error:
         print("refused:", error, flush=True)
     else:
@@ -53,10 +55,12 @@ def first_line(process: subprocess.Popen[str]) -> str:
     return process.stdout.readline().strip()
 
 
+@on_sqlite
 async def test_second_node_on_one_file_is_refused(database: Database) -> None:
-    with another_node(database.path) as process:
+    with another_node(path_of(database)) as process:
         assert first_line(process) == (
-            f"refused: another node runs on {database.path}: stop it first, SQLite serves one node"
+            f"refused: another node runs on {path_of(database)}: stop it first, SQLite serves one "
+            "node"
         )
 
 
@@ -65,23 +69,24 @@ async def test_lock_dies_with_its_process(tmp_path: Path) -> None:
     with another_node(path) as process:
         assert first_line(process) == "open"
         with pytest.raises(DatabaseLockedError):
-            await Database.open(path, exclusive=True)
+            await Database.open(path, Access.NODE)
         process.kill()
         process.wait()
-        database = await Database.open(path, exclusive=True)
+        database = await Database.open(path, Access.NODE)
         await database.close()
 
 
 async def test_closed_database_can_be_opened_again(tmp_path: Path) -> None:
     for _ in range(2):
-        database = await Database.open(tmp_path / "oracle.db", exclusive=True)
+        database = await Database.open(tmp_path / "oracle.db", Access.NODE)
         await database.close()
 
 
+@on_sqlite
 async def test_reader_opens_while_a_node_runs(database: Database) -> None:
     async with database.write() as tx:
         await put_setting(tx, "name", "value")
-    reader = await Database.open(database.path, exclusive=False)
+    reader = await Database.open(path_of(database), Access.VISIT)
     async with reader.read() as connection:
         assert await get_setting(connection, "name") == "value"
     await reader.close()
@@ -90,11 +95,11 @@ async def test_reader_opens_while_a_node_runs(database: Database) -> None:
 @pytest.mark.parametrize("name", ["oracle.db", "an odd #1 100% name?.db"])
 async def test_reader_reads_what_a_node_left_and_cannot_write(tmp_path: Path, name: str) -> None:
     path = tmp_path / name
-    database = await Database.open(path, exclusive=True)
+    database = await Database.open(path, Access.NODE)
     async with database.write() as tx:
         await put_setting(tx, "name", "value")
     await database.close()
-    reader = await Database.open(path, exclusive=False, read_only=True)
+    reader = await Database.open(path, Access.READ)
     async with reader.read() as connection:
         assert await get_setting(connection, "name") == "value"
     with pytest.raises(OperationalError, match="readonly"):
@@ -105,32 +110,33 @@ async def test_reader_reads_what_a_node_left_and_cannot_write(tmp_path: Path, na
 
 async def test_reader_creates_no_file(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"there is no database at .*oracle run"):
-        await Database.open(tmp_path / "oracle.db", exclusive=False)
+        await Database.open(tmp_path / "oracle.db", Access.VISIT)
     assert list(tmp_path.iterdir()) == []
 
 
 async def test_missing_folder_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "nowhere" / "oracle.db"
     with pytest.raises(ConfigError, match=r"the database folder .*nowhere cannot be written"):
-        await Database.open(path, exclusive=True)
+        await Database.open(path, Access.NODE)
 
 
 async def test_file_that_is_no_database_is_refused_and_let_go(tmp_path: Path) -> None:
     path = tmp_path / "oracle.db"
     path.write_bytes(b"no database at all" * 100)
     with pytest.raises(ConfigError, match="cannot be opened as a SQLite database"):
-        await Database.open(path, exclusive=True)
+        await Database.open(path, Access.NODE)
     path.unlink()
-    database = await Database.open(path, exclusive=True)
+    database = await Database.open(path, Access.NODE)
     await database.close()
 
 
+@on_sqlite
 async def test_files_are_for_their_owner_alone(database: Database) -> None:
     async with database.write() as tx:
         await put_setting(tx, "name", "value")
-    names = {path.name for path in database.path.parent.iterdir()}
+    names = {path.name for path in path_of(database).parent.iterdir()}
     assert {"oracle.db", "oracle.db-wal", "oracle.db.lock"} <= names
-    for path in database.path.parent.iterdir():
+    for path in path_of(database).parent.iterdir():
         assert path.stat().st_mode & 0o077 == 0, path.name
 
 
@@ -160,27 +166,33 @@ async def test_foreign_keys_are_enforced(database: Database) -> None:
     async def attempt_without_slot() -> None:
         async with database.write() as tx:
             await tx.execute(
-                text(
-                    "INSERT INTO attempts (transaction_hash, transaction_id, max_fee, "
-                    "priority_fee, nonce, created_at) VALUES (x'00', 99, x'00', x'00', x'00', 0)"
+                insert(attempts).values(
+                    transaction_hash=bytes(32),
+                    transaction_id=99,
+                    max_fee=0,
+                    priority_fee=0,
+                    nonce=bytes(12),
+                    created_at=0,
                 )
             )
 
-    with pytest.raises(IntegrityError, match="FOREIGN KEY"):
+    with pytest.raises(IntegrityError, match=r"(?i)foreign key"):
         await attempt_without_slot()
 
 
+@on_sqlite
 async def test_wipe_empties_the_log(database: Database) -> None:
     async with database.write() as tx:
         await put_setting(tx, "name", "value")
-    log = database.path.with_name("oracle.db-wal")
+    log = path_of(database).with_name("oracle.db-wal")
     assert log.stat().st_size > 0
     assert await database.wipe()
     assert log.stat().st_size == 0
 
 
+@on_sqlite
 async def test_wipe_that_a_reader_holds_up_is_made_up_for(database: Database, pool: Pool) -> None:
-    log = database.path.with_name("oracle.db-wal")
+    log = path_of(database).with_name("oracle.db-wal")
     async with database.read() as reader:
         await get_setting(reader, "name")
         async with database.write() as tx:

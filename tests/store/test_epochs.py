@@ -17,11 +17,12 @@ from hypothesis import strategies as st
 from oracle.errors import PoolError, PoolKeyError
 from oracle.store import epochs
 from oracle.store.cursors import get_setting
-from oracle.store.engine import Database
+from oracle.store.engine import Access, Database
 from oracle.store.epochs import RESTORED
 from oracle.store.pool import Pool
 from oracle.store.replies import Replies
 from oracle.store.seal import Epoch, EpochFile, PoolKey
+from tests.databases import Copy, path_of
 from tests.factories import make_block
 
 if TYPE_CHECKING:
@@ -82,12 +83,6 @@ async def is_restored(database: Database) -> bool:
         return await get_setting(connection, RESTORED) is not None
 
 
-async def copy(database: Database, path: Path) -> Database:
-    assert await database.wipe()
-    shutil.copy(database.path, path)
-    return await Database.open(path, exclusive=True)
-
-
 async def test_epoch_file_is_ahead_before_anything_is_bound(
     database: Database, filled: Pool, epoch: EpochFile
 ) -> None:
@@ -144,41 +139,46 @@ async def test_backup_of_the_moment_before_a_binding_is_recognized(
     filled: Pool,
     epoch: EpochFile,
     fuse: Fuse,
-    tmp_path: Path,
+    copied: Copy,
     point: str,
 ) -> None:
     await filled.bind_purposes(database, ["before"])
     await crash(fuse, point, database, filled, "use")
-    backup = await copy(database, tmp_path / "backup.db")
+    backup = await copied(database)
     # The original goes on with the same intent, and what it binds is used.
     await filled.bind_purposes(database, ["use"])
     assert epoch.read() == Epoch(2)
     assert await Pool(filled.key, epoch).unlock(backup) == BLOCKS - 1
     assert await is_restored(backup)
     assert await Pool(filled.key, epoch).unlock(backup) == 0
-    await backup.close()
 
 
 async def test_backup_is_recognized_after_the_original_crashed_behind_a_binding(
-    database: Database, filled: Pool, epoch: EpochFile, fuse: Fuse, tmp_path: Path
+    database: Database,
+    filled: Pool,
+    epoch: EpochFile,
+    fuse: Fuse,
+    copied: Copy,
 ) -> None:
     await crash(fuse, "epoch-advanced", database, filled, "use")
-    backup = await copy(database, tmp_path / "backup.db")
+    backup = await copied(database)
     await crash(fuse, "epoch-bound", database, filled, "use")
     # The original is started again: now what it bound may be used.
     assert await Pool(filled.key, epoch).unlock(database) == 0
     assert await Pool(filled.key, epoch).unlock(backup) == BLOCKS
-    await backup.close()
 
 
 async def test_mark_of_another_database_is_no_crash(
-    database: Database, filled: Pool, epoch: EpochFile, fuse: Fuse, tmp_path: Path
+    database: Database,
+    filled: Pool,
+    epoch: EpochFile,
+    fuse: Fuse,
+    copied: Copy,
 ) -> None:
     await filled.bind_purposes(database, ["before"])
-    other = await copy(database, tmp_path / "other.db")
+    other = await copied(database)
     await crash(fuse, "epoch-advanced", database, filled, "use")
     assert await Pool(filled.key, epoch).unlock(other) == BLOCKS - 1
-    await other.close()
 
 
 @pytest.mark.parametrize("known", [False, True])
@@ -237,7 +237,7 @@ def template() -> Iterator[Path]:
         path = Path(name) / "oracle.db"
 
         async def make() -> None:
-            database = await Database.open(path, exclusive=True)
+            database = await Database.open(path, Access.NODE)
             await database.close()
 
         asyncio.run(make())
@@ -268,7 +268,7 @@ async def live(
 ) -> None:
     shutil.copy(template, folder / "0.db")
     epoch = EpochFile(folder / "epoch")
-    database = await Database.open(folder / "0.db", exclusive=True)
+    database = await Database.open(folder / "0.db", Access.NODE)
     pool = Pool(PoolKey(bytes(32)), epoch)
     await pool.unlock(database)
     async with database.write() as tx:
@@ -280,7 +280,7 @@ async def live(
         if act == "backup":
             assert await database.wipe()
             backups.append((folder / f"backup {number}", len(used)))
-            shutil.copy(database.path, backups[-1][0])
+            shutil.copy(path_of(database), backups[-1][0])
             continue
         if isinstance(act, tuple):
             if not backups:
@@ -288,7 +288,7 @@ async def live(
             backup, behind = backups[act[1] % len(backups)]
             await database.close()
             shutil.copy(backup, folder / f"{number}.db")
-            database = await Database.open(folder / f"{number}.db", exclusive=True)
+            database = await Database.open(folder / f"{number}.db", Access.NODE)
             pool = Pool(pool.key, epoch)
             left = await fresh(database, pool)
             dropped = await pool.unlock(database)

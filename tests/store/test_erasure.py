@@ -15,6 +15,7 @@ from oracle.store.pool import Pool
 from oracle.store.schema import attempts, reveals
 from oracle.store.schema import requests as table
 from oracle.store.transactions import Attempt, Purpose, attempt_context
+from tests.databases import on_sqlite
 from tests.erased import block_ciphertexts, found_in_files
 from tests.factories import (
     CHAIN_ID,
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from oracle.store.engine import Database
     from oracle.store.seal import EpochFile, PoolKey
 
-pytestmark = pytest.mark.store
+pytestmark = [pytest.mark.store, on_sqlite]
 
 BLOCKS, BATCH, REFILL = 600, 256, 16
 SEEDS = [make_seed(number) for number in range(BLOCKS)]
@@ -62,14 +63,14 @@ async def filled(database: Database, pool: Pool) -> Pool:
 async def test_seeds_are_never_in_clear_in_any_file(database: Database, filled: Pool) -> None:
     # The search itself finds what is there.
     ciphertexts = await block_ciphertexts(database)
-    assert found_in_files(database, *ciphertexts) == ciphertexts
+    assert await found_in_files(database, *ciphertexts) == ciphertexts
     await filled.bind(database, CHAIN_ID, COORDINATOR, range(BATCH))
-    assert found_in_files(database, *SEEDS) == []
+    assert await found_in_files(database, *SEEDS) == []
     async with database.write() as tx:
         await filled.expose(tx, CHAIN_ID, COORDINATOR, range(100))
-    assert found_in_files(database, *SEEDS) == []
+    assert await found_in_files(database, *SEEDS) == []
     assert await database.wipe()
-    assert found_in_files(database, *SEEDS) == []
+    assert await found_in_files(database, *SEEDS) == []
 
 
 async def test_exposed_block_is_in_no_file_after_the_wipe(
@@ -82,9 +83,9 @@ async def test_exposed_block_is_in_no_file_after_the_wipe(
             indices = range(start, min(start + 10, BATCH))
             await filled.expose(tx, CHAIN_ID, COORDINATOR, indices)
     await filled.wipe(database)
-    assert found_in_files(database, *before[:BATCH], *SEEDS) == []
+    assert await found_in_files(database, *before[:BATCH], *SEEDS) == []
     rest = before[BATCH:]
-    assert found_in_files(database, *rest) == rest
+    assert await found_in_files(database, *rest) == rest
 
 
 async def test_single_blocks_exposed_among_others_are_in_no_file(
@@ -96,7 +97,7 @@ async def test_single_blocks_exposed_among_others_are_in_no_file(
         async with database.write() as tx:
             await filled.expose(tx, CHAIN_ID, COORDINATOR, [index])
         await filled.wipe(database)
-        assert found_in_files(database, before[index]) == []
+        assert await found_in_files(database, before[index]) == []
 
 
 async def test_revealed_seeds_are_in_no_file_once_their_windows_are_closed(
@@ -124,7 +125,7 @@ async def test_revealed_seeds_are_in_no_file_once_their_windows_are_closed(
     async with database.write() as tx:
         assert await filled.erase_closed(tx, CHAIN_ID, COORDINATOR, 101) == 60
     await filled.wipe(database)
-    assert found_in_files(database, *before, *SEEDS) == []
+    assert await found_in_files(database, *before, *SEEDS) == []
 
 
 async def test_unrevealed_seeds_that_are_given_up_are_in_no_file(
@@ -136,7 +137,7 @@ async def test_unrevealed_seeds_that_are_given_up_are_in_no_file(
         erased = await filled.erase_unrevealed(tx, CHAIN_ID, COORDINATOR, range(BATCH))
     assert erased == BATCH
     await filled.wipe(database)
-    assert found_in_files(database, *before[:BATCH]) == []
+    assert await found_in_files(database, *before[:BATCH]) == []
 
 
 async def test_blocks_of_a_restored_backup_are_in_no_file(
@@ -150,7 +151,7 @@ async def test_blocks_of_a_restored_backup_are_in_no_file(
     again = Pool(key, epoch)
     assert await again.unlock(database) == BLOCKS - BATCH
     await again.wipe(database)
-    assert found_in_files(database, *before[BATCH:]) == []
+    assert await found_in_files(database, *before[BATCH:]) == []
 
 
 @pytest.mark.parametrize("size", [300, 3_000, 30_000])
@@ -181,13 +182,13 @@ async def test_signed_bytes_are_in_no_file_once_they_are_erased(
         sealed = list(await connection.scalars(select(attempts.c.ciphertext)))
     # A record may be spread over several pages: look for pieces that none of them can split.
     pieces = [item[at : at + 32] for item in sealed for at in range(0, len(item) - 32, 32)]
-    assert len(found_in_files(database, *pieces)) > len(pieces) * 9 // 10
-    assert found_in_files(database, *(item[:32] for item in signed)) == []
+    assert len(await found_in_files(database, *pieces)) > len(pieces) * 9 // 10
+    assert await found_in_files(database, *(item[:32] for item in signed)) == []
     for slot_id in slots:
         async with database.write() as tx:
             assert await transactions.erase_attempts(tx, slot_id) == 2
     assert await database.wipe()
-    assert found_in_files(database, *pieces) == []
+    assert await found_in_files(database, *pieces) == []
 
 
 async def test_key_is_in_no_file(database: Database, filled: Pool, tmp_path: Path) -> None:

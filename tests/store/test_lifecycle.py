@@ -26,7 +26,7 @@ from sqlalchemy.exc import IntegrityError
 from oracle.errors import InconsistentChainError, StaleStateError
 from oracle.request import TRANSITIONS, RandomnessRequest, State
 from oracle.store import requests
-from oracle.store.engine import Database
+from oracle.store.engine import Access, Database
 from oracle.store.schema import requests as table
 from tests.factories import make_outcome, make_request
 
@@ -55,7 +55,7 @@ class Lifecycle(RuleBasedStateMachine):
         self.loop = asyncio.Runner()
         self.folder = tempfile.TemporaryDirectory()
         self.database = self.loop.run(
-            Database.open(Path(self.folder.name) / "oracle.db", exclusive=True)
+            Database.open(Path(self.folder.name) / "oracle.db", Access.NODE)
         )
 
     def teardown(self) -> None:

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import shutil
 from dataclasses import replace
 from datetime import date
 from typing import TYPE_CHECKING
@@ -11,15 +10,14 @@ from sqlalchemy.exc import IntegrityError
 
 from oracle.errors import ConfigError, InvariantError
 from oracle.store import clients
-from oracle.store.engine import Database
 from oracle.store.pool import Pool
 from oracle.store.replies import Replies
 from oracle.store.schema import blocks, gateway_clients
+from tests.databases import Copy, content_of
 from tests.factories import CHAIN_ID, COORDINATOR, make_block, make_seed
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
+    from oracle.store.engine import Database
     from oracle.store.replies import ReservedBlock
     from oracle.store.seal import EpochFile, PoolKey
 
@@ -57,8 +55,8 @@ async def test_oldest_blocks_are_spent_first_and_leave_no_ciphertext(
         before = list(await connection.scalars(select(blocks.c.ciphertext).limit(10**6)))
     assert await spend(database, replies, "a", reserved) == b"".join(map(make_seed, range(3)))
     await pool.wipe(database)
-    files = b"".join(path.read_bytes() for path in database.path.parent.glob("oracle.db*"))
-    gone = [one for one in before if one not in files]
+    content = await content_of(database)
+    gone = [one for one in before if one not in content]
     assert len(gone) == 3
     assert await fresh(database, pool) == 597
 
@@ -111,18 +109,19 @@ async def test_what_a_dead_process_reserved_is_destroyed_and_nothing_else(
 
 
 async def test_restored_backup_serves_nothing_that_the_original_served(
-    database: Database, replies: Replies, key: PoolKey, epoch: EpochFile, tmp_path: Path
+    database: Database,
+    replies: Replies,
+    key: PoolKey,
+    epoch: EpochFile,
+    copied: Copy,
 ) -> None:
     await replies.reserve(4)
-    assert await database.wipe()
-    shutil.copy(database.path, tmp_path / "backup.db")
+    backup = await copied(database)
     await replies.reserve(10)
-    backup = await Database.open(tmp_path / "backup.db", exclusive=True)
     restored = Pool(key, epoch)
     assert await restored.unlock(backup) == 596
     assert await Replies(backup, restored).drop_reserved() == 4
     assert await fresh(backup, restored) == 0
-    await backup.close()
 
 
 async def test_simulated_blocks_are_noticed_until_they_are_gone(
@@ -146,8 +145,8 @@ async def test_key_is_not_in_the_database_and_is_known_by_its_digest(database: D
         )
     assert key is not None
     assert len(key) >= 43
-    files = b"".join(path.read_bytes() for path in database.path.parent.glob("oracle.db*"))
-    assert key.encode() not in files
+    content = await content_of(database)
+    assert key.encode() not in content
     async with database.read() as connection:
         known = await clients.by_digest(connection)
     client = known[clients.digest_of(key)]

@@ -120,7 +120,7 @@ async def test_orphaned_request_does_not_come_back_to_a_taken_index(database: Da
     with pytest.raises(InconsistentChainError, match="two requests claim index 7"):
         await observe(database, ONE)
     # The constraint refuses it too, whoever forgets to look.
-    with pytest.raises(IntegrityError, match="UNIQUE"):
+    with pytest.raises(IntegrityError, match=r"(?i)unique"):
         await advance(database, ONE, State.ORPHANED, State.OBSERVED)
     assert state_of(await tracked(database, ONE)) is State.ORPHANED
     assert len(await history(database, ONE)) == 2
@@ -194,7 +194,7 @@ async def test_fulfillment_is_kept_as_the_chain_told_it(database: Database) -> N
 
 async def test_mined_without_an_outcome_violates_the_constraint(database: Database) -> None:
     await observe(database, ONE)
-    with pytest.raises(IntegrityError, match="CHECK"):
+    with pytest.raises(IntegrityError, match=r"(?i)check"):
         await advance(database, ONE, State.OBSERVED, State.MINED)
     assert state_of(await tracked(database, ONE)) is State.OBSERVED
 

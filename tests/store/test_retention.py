@@ -22,7 +22,7 @@ from oracle.request import RandomnessRequest, State
 from oracle.service import Service
 from oracle.steps import watch
 from oracle.store import requests, retention, transactions
-from oracle.store.engine import Database, now
+from oracle.store.engine import Access, Database, now
 from oracle.store.pool import Pool
 from oracle.store.retention import Mark
 from oracle.store.schema import (
@@ -35,7 +35,9 @@ from oracle.store.schema import (
 from oracle.store.schema import requests as table
 from oracle.store.schema import transactions as slots
 from oracle.store.seal import EpochFile, PoolKey
+from oracle.store.sqlite import SqliteDatabase
 from oracle.store.transactions import Attempt, Purpose, SlotState, attempt_context
+from tests.databases import on_sqlite
 from tests.factories import (
     CHAIN_ID,
     COORDINATOR,
@@ -224,6 +226,7 @@ async def test_a_pass_takes_a_slice_of_the_lowest_blocks(database: Database, poo
     assert sizes == [[104, 105, 106], [107, 108, 109], [110]]
 
 
+@on_sqlite
 async def test_a_slice_is_found_by_its_ids_however_large_it_is(
     database: Database, pool: Pool
 ) -> None:
@@ -233,6 +236,7 @@ async def test_a_slice_is_found_by_its_ids_however_large_it_is(
         _, _, statement, parameters, _, many = told
         said[statement] = parameters[0] if many else parameters
 
+    assert isinstance(database, SqliteDatabase)
     engine = database._engine.sync_engine
     async with database.write() as tx:
         for index in range(300):
@@ -296,7 +300,7 @@ def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("empty") / "oracle.db"
 
     async def make() -> None:
-        await (await Database.open(path, exclusive=True)).close()
+        await (await Database.open(path, Access.NODE)).close()
 
     asyncio.run(make())
     return path
@@ -313,7 +317,7 @@ def test_whatever_is_pruned_the_chain_told_again_changes_nothing(
 ) -> None:
     async def play(folder: Path) -> None:
         path = shutil.copy(empty, folder)
-        database = await Database.open(Path(path), exclusive=True, migrate=False)
+        database = await Database.open(Path(path), Access.ACT)
         pool = Pool(PoolKey(bytes(range(32))), EpochFile(folder / "epoch"))
         made = [
             make_request(index, block_number=block) for index, (_, _, block) in enumerate(ends)

@@ -10,7 +10,7 @@ import pytest
 
 from oracle.cli.main import main
 from oracle.store.cursors import put_setting
-from oracle.store.engine import Database
+from oracle.store.engine import Access, Database
 from oracle.store.pool import Pool
 from oracle.store.seal import EpochFile, PoolKey
 from tests.factories import make_block
@@ -53,7 +53,7 @@ def exit_code(*arguments: str) -> int:
 
 def prepare(folder: Path, change: Callable[[Database], Awaitable[None]]) -> None:
     async def run() -> None:
-        database = await Database.open(folder / "gateway.db", exclusive=True)
+        database = await Database.open(folder / "gateway.db", Access.NODE)
         try:
             await change(database)
         finally:

@@ -11,6 +11,8 @@ revision = ${repr(up_revision)}
 down_revision = ${repr(down_revision)}
 branch_labels = None
 depends_on = None
+# Programs of the version before run on while this is applied. Read what a change may do at the top
+# of oracle/store/migrations/__init__.py; where it must do more, BREAKING = True.
 
 
 def upgrade() -> None:

@@ -12,6 +12,9 @@ down_revision = None
 branch_labels = None
 depends_on = None
 
+# Purposes are searched by ranges of their bytes, whatever order the database's language has.
+_BYTEWISE = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
+
 
 def upgrade() -> None:
     """
@@ -42,7 +45,7 @@ def upgrade() -> None:
         sa.Column("digest", sa.LargeBinary(length=32), nullable=False),
         sa.Column("nonce", sa.LargeBinary(length=12), nullable=False),
         sa.Column("ciphertext", sa.LargeBinary(), nullable=True),
-        sa.Column("purpose", sa.Text(), nullable=True),
+        sa.Column("purpose", _BYTEWISE, nullable=True),
         sa.Column("destroyed_at", sa.BigInteger(), nullable=True),
         sa.CheckConstraint(
             "(ciphertext IS NULL) = (destroyed_at IS NOT NULL)", name=op.f("ck_blocks_destroyed")
@@ -78,7 +81,7 @@ def upgrade() -> None:
         sa.Column("wallet", sa.LargeBinary(length=20), nullable=False),
         sa.Column("next_nonce", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("chain_id", "wallet", name=op.f("pk_lanes")),
-        comment="The next nonce of every wallet.",
+        comment="The next nonce of every wallet, and whose sponsor wallet it is.",
     )
     op.create_table(
         "request_events",
