@@ -35,6 +35,7 @@ Every error that the package raises on purpose.
     │   └── UndecodableParametersError
     ├── InsufficientFundsError      (retryable, once funded)
     ├── PackageError                what only a benchmark needs of npm cannot be had
+    ├── LeaseLostError              (retryable) another node does this now
     ├── StaleStateError             a compare-and-set found another state than expected
     └── InvariantError              the store and the chain contradict each other: stop, never
     guess
@@ -300,6 +301,14 @@ class PackageError(OracleError):
     """
     A package of npm, or a contract in it, that only a benchmark needs cannot be had.
     """
+
+
+class LeaseLostError(OracleError):
+    """
+    Another node holds the lease under which something was to be written: nothing was.
+    """
+
+    retryable = True
 
 
 class StaleStateError(OracleError):

@@ -25,11 +25,13 @@ from oracle.steps.send import send
 from oracle.steps.settle import settle
 from oracle.steps.sign import sign
 from oracle.steps.watch import watch
+from oracle.store.leases import POOL
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from oracle.evm import Block
+    from oracle.membership import Membership, Seat
     from oracle.store.engine import Database
     from oracle.store.pool import Pool
     from oracle.supply import Supplies
@@ -93,6 +95,13 @@ class Link(Protocol[S_co]):
         ...
 
     @property
+    def lease(self) -> str:
+        """
+        The name under which one node at a time serves it, the same in every node's configuration.
+        """
+        ...
+
+    @property
     def heads(self) -> Heads | None:
         """
         Who announces its heads, if anybody.
@@ -114,14 +123,14 @@ class Runner:
     The node at work.
 
     Guarantees: nothing is sent before the chain was read; every chain goes on by itself, whatever
-    another's endpoint does; an announced head is a reason to ask the endpoint, and nothing more;
-    errors that pass by themselves are retried with growing pauses, every other one stops the node;
-    `stop` ends it between two passes.
+    another's endpoint does, and only while its seat is this node's; an announced head is a reason
+    to ask the endpoint, and nothing more; errors that pass by themselves are retried with growing
+    pauses, every other one stops the node; `stop` ends it between two passes.
     """
 
     def __init__(  # noqa: PLR0913
         self,
-        database: Database,
+        membership: Membership,
         pool: Pool,
         supplies: Supplies,
         links: Sequence[Link[Service]],
@@ -131,7 +140,8 @@ class Runner:
         poll_seconds: float,
         max_age_hours: float | None = None,
     ) -> None:
-        self.database = database
+        self.membership = membership
+        self.database = membership.database
         self.pool = pool
         self.supplies = supplies
         self.links = links
@@ -141,6 +151,9 @@ class Runner:
         self._stop = asyncio.Event()
         self._paces = [Pace(poll_seconds, self._stop) for _ in (*links, *airnodes)]
         self._refills = 0
+        self._keeper = membership.seat(POOL)
+        everything: list[Link[AnyService]] = [*links, *airnodes]
+        self._seats = [membership.seat(link.lease) for link in everything]
 
     def stop(self) -> None:
         """
@@ -148,6 +161,7 @@ class Runner:
         """
         self._stop.set()
         self._hasten()
+        self.membership.wake()
 
     async def run(self) -> None:
         """
@@ -155,9 +169,9 @@ class Runner:
         """
         await self.pool.wipe(self.database)
         everything: list[Link[AnyService]] = [*self.links, *self.airnodes]
-        async with asyncio.TaskGroup() as tasks:
-            for link, pace in zip(everything, self._paces, strict=True):
-                tasks.create_task(self._follow_chain(link, pace))
+        async with self.membership.running(), asyncio.TaskGroup() as tasks:
+            for link, pace, seat in zip(everything, self._paces, self._seats, strict=True):
+                tasks.create_task(self._follow_chain(link, pace, seat))
             tasks.create_task(self._keep_pool())
             listening = [
                 tasks.create_task(self._listen(link.name, link.heads, pace))
@@ -174,13 +188,17 @@ class Runner:
         with log.bound(chain=name):
             await heads.follow(pace.announce, pace.hasten)
 
-    async def _follow_chain(self, link: Link[AnyService], pace: Pace) -> None:
+    async def _follow_chain(self, link: Link[AnyService], pace: Pace, seat: Seat) -> None:
         with log.bound(chain=link.name):
             backoff = _BACKOFF_FIRST
             seen: tuple[bytes, int] | None = None
             while not self._stop.is_set():
                 try:
-                    service = await link.connect(self.database, self.pool)
+                    if not await seat.enter():
+                        seen = None
+                        await self._wait_for(seat)
+                        continue
+                    service = await link.connect(seat.database, self.pool)
                     head = await service.reader.block()
                     here = (head.hash, self._refills)
                     if here != seen:
@@ -211,8 +229,13 @@ class Runner:
         while not self._stop.is_set():
             pause = _REFILL_IDLE
             try:
+                if not await self._keeper.enter():
+                    # Whoever kept it meanwhile knows more of the sources.
+                    self.supplies.forget()
+                    await self._wait_for(self._keeper)
+                    continue
                 done = await refill(
-                    self.database,
+                    self._keeper.database,
                     self.pool,
                     self.supplies,
                     self._fresh,
@@ -244,6 +267,10 @@ class Runner:
                 backoff = min(backoff * 2, _BACKOFF_MOST)
                 log.get().warning("refill_failed", error=str(error), retry_in=pause)
             await self._wait(pause)
+
+    async def _wait_for(self, seat: Seat) -> None:
+        if not self._stop.is_set():
+            await seat.wake.wait()
 
     def _hasten(self) -> None:
         for pace in self._paces:

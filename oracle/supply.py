@@ -208,6 +208,12 @@ class Supply:
         self._roll()
         self._restored = True
 
+    def forget(self) -> None:
+        """
+        Have the source's record read again before the next draw.
+        """
+        self._restored = False
+
     def wait(self) -> float:
         """
         Return the seconds until the source may be drawn from, 0 if it may be now.
@@ -479,6 +485,13 @@ class Supplies:
         """
         for supply in self.all:
             supply.forget_older(before)
+
+    def forget(self) -> None:
+        """
+        Have what is known of the sources read again: another node may have drawn from them.
+        """
+        for supply in self.all:
+            supply.forget()
 
     def choose(self) -> list[Supply]:
         """

@@ -188,7 +188,7 @@ class Living(RuleBasedStateMachine):
             st.none(),
             st.tuples(
                 st.integers(0, 25),
-                st.sampled_from(["mine", "reorg", "other", "steal", "fail"]),
+                st.sampled_from(["mine", "reorg", "other", "steal", "fail", "pause"]),
                 st.integers(0, 4),
             ),
         ),
@@ -228,6 +228,12 @@ class Living(RuleBasedStateMachine):
                     track.chain.mine()
                 case "fail":
                     track.primary.fault = "down"
+                case "pause":
+                    # Another process takes over and goes on; then this one wakes.
+                    await self.node.take_over(track)
+                    for _ in range(n):
+                        track.chain.mine()
+                        await self.pass_of(track)
 
         return act
 

@@ -14,9 +14,11 @@ from oracle.chain.wallets import LocalSigner
 from oracle.errors import OracleError
 from oracle.evm import checksum_address
 from oracle.lane import Lane
+from oracle.membership import Leased
 from oracle.protocols.coordinator import CoordinatorProtocol
 from oracle.runner import walk
 from oracle.service import Service
+from oracle.store import leases
 from oracle.store.engine import Access
 from oracle.store.pool import Pool
 from oracle.store.seal import EpochFile, PoolKey
@@ -37,6 +39,8 @@ MAX_FEE = 200 * GWEI
 ETHER = 10**18
 # What is in the pool at the beginning.
 BLOCKS = 768
+# No lease lasts that long.
+_FAR = 1 << 60
 
 
 @dataclass
@@ -52,6 +56,8 @@ class Track:
     primary: Endpoint
     witness: Endpoint
     service: Service | None = None
+    #: Under which the service works; whoever takes it over works under another one.
+    seat: Leased | None = None
     #: What the endpoint showed in the course of this pass, the newest last.
     moments: list[list[Mined]] = field(default_factory=list)
     #: What to do in the middle of a pass, after so many answers.
@@ -109,7 +115,8 @@ def new_tracks(*, shared: bool) -> list[Track]:
 
 class Node:
     """
-    The process: it is started, walks, dies, and is started again.
+    The process: it is started, walks, dies, and is started again; or another one takes its work
+    over while it is paused.
     """
 
     def __init__(self, folder: Path, tracks: list[Track]) -> None:
@@ -119,6 +126,7 @@ class Node:
         self.database: FragileDatabase
         self.pool: Pool
         self.interrupted: list[str] = []
+        self.processes = 0
         #: Told whenever the endpoints may show something else.
         self.looked: Callable[[], object] = bool
         for track in tracks:
@@ -159,7 +167,21 @@ class Node:
         self.pool = Pool(PoolKey(KEY), EpochFile(self.folder / "epoch"))
         await self.pool.unlock(self.database)
         for track in self.tracks:
-            track.service = None
+            await self.take_over(track)
+
+    async def take_over(self, track: Track) -> None:
+        """
+        Give the work on a track to another process, whatever the one before is doing.
+        """
+        self.processes += 1
+        name, process = track.name, f"process {self.processes}"
+        seat = Leased(name, self.database, process)
+        async with self.database.write() as tx:
+            await leases.register(tx, [name])
+        async with self.database.claim() as tx:
+            taken = await leases.claim(tx, process, [name], 1, _FAR, _FAR)
+        seat.hold(taken[name], float("inf"))
+        track.seat, track.service = seat, None
 
     async def stop(self) -> None:
         await self.database.close()
@@ -182,7 +204,10 @@ class Node:
             return
 
     async def connect(self, track: Track) -> Service:
+        assert track.seat is not None
+        assert await track.seat.enter()
         if track.service is None:
+            database = track.seat.database
             lane = Lane(
                 chain_id=track.chain.chain_id,
                 contract=track.contract,
@@ -190,11 +215,11 @@ class Node:
                 fees=FeePolicy(max_fee=MAX_FEE, priority_fee=GWEI, max_priority_fee=50 * GWEI),
                 key=self.pool.key,
             )
-            await lane.prepare(self.database, track.primary)
+            await lane.prepare(database, track.primary)
             track.service = Service(
                 chain_id=track.chain.chain_id,
                 contract=track.contract,
-                database=self.database,
+                database=database,
                 pool=self.pool,
                 reader=track.primary,
                 witnesses=(track.witness,),

@@ -56,6 +56,7 @@ class ConfiguredAirnode:
         self.settings = settings
         self.keys = keys
         self.stores = stores
+        self.lease = f"airnode:{settings.chain_id}:{settings.contract.lower()}"
         self.heads = configured_heads(self.place, settings)
         self.service: AirnodeService | None = None
         self._readers: list[Web3Reader] = []

@@ -53,6 +53,7 @@ class ConfiguredChain:
         urls = checked_endpoints(f"chains.{name}", settings)
         self.name = name
         self.settings = settings
+        self.lease = f"native:{settings.chain_id}:{settings.coordinator.lower()}"
         self.heads = configured_heads(f"chains.{name}", settings)
         self.keep_days = keep_days
         self.signer = configured_signer(name, settings)

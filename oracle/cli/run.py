@@ -63,6 +63,7 @@ async def compose(settings: Settings, stack: AsyncExitStack, *, alone: bool = Fa
     from oracle.cli.airnodes import configured_airnodes  # noqa: PLC0415
     from oracle.cli.chains import configured_chains  # noqa: PLC0415 - web3 is slow to import
     from oracle.cli.sources import compose_supplies  # noqa: PLC0415
+    from oracle.membership import Membership, SharedMembership  # noqa: PLC0415
     from oracle.runner import Runner  # noqa: PLC0415
     from oracle.store.engine import Access, Database  # noqa: PLC0415
     from oracle.store.pool import Pool  # noqa: PLC0415
@@ -79,18 +80,23 @@ async def compose(settings: Settings, stack: AsyncExitStack, *, alone: bool = Fa
     database = await Database.open(settings.database, Access.SOLE if alone else Access.NODE)
     stack.push_async_callback(database.close)
     pool = Pool(key, epoch)
-    if dropped := await pool.unlock(database):
+    membership = Membership(database, pool)
+    if database.is_shared:
+        epoch.hold()
+        membership = SharedMembership(database, pool)
+    if dropped := await pool.unlock(database, vouched=await membership.is_vouched()):
         log.get().warning(
             "backup_detected",
             blocks_dropped=dropped,
             advice="the epoch file is ahead of the database: unbound entropy was destroyed, it "
             "may be used already",
         )
-    for chain in answering:
-        with suppress(EndpointError):  # it is tried again
-            await chain.connect(database, pool)
+    if not database.is_shared:
+        for chain in answering:
+            with suppress(EndpointError):  # it is tried again
+                await chain.connect(database, pool)
     return Runner(
-        database,
+        membership,
         pool,
         supplies,
         chains,

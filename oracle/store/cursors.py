@@ -73,6 +73,18 @@ async def get_setting(connection: AsyncConnection, name: str) -> str | None:
     return await connection.scalar(select(settings.c.value).where(settings.c.name == name))
 
 
+async def settings_under(connection: AsyncConnection, prefix: str) -> dict[str, str]:
+    """
+    Return the settings whose names begin with a prefix.
+    """
+    rows = await connection.execute(
+        select(settings.c.name, settings.c.value).where(
+            settings.c.name.startswith(prefix, autoescape=True)
+        )
+    )
+    return {row.name: row.value for row in rows}
+
+
 async def put_setting(tx: AsyncConnection, name: str, value: str) -> None:
     """
     Set a setting of this database.

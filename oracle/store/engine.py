@@ -66,6 +66,8 @@ class Database(ABC):
 
     #: Where it is, as a person may see it: without a password.
     name: str
+    #: Whether several nodes can share it.
+    is_shared: bool
 
     @staticmethod
     async def exists(place: Path | DatabaseUrl) -> bool:

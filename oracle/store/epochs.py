@@ -1,6 +1,8 @@
 """
 The epoch: a counter in a file and in the database, by which a restored backup is told from the
 original, and from what a crash left.
+
+Where several nodes share a database, each has a file of its own, which follows the database.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from oracle.errors import PoolKeyError
 from oracle.faults import fault_point
-from oracle.store.cursors import drop_setting, get_setting, put_setting
+from oracle.store.cursors import drop_setting, get_setting, put_setting, settings_under
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -23,9 +25,9 @@ if TYPE_CHECKING:
     from oracle.store.seal import EpochFile
 
 _EPOCH = "pool_epoch"
-# The epoch that is coming and the mark that the file gets meanwhile, from before the file is
+# An epoch that is coming, by the mark that its file gets meanwhile: from before the file is
 # advanced until something is bound.
-_INTENT = "pool_epoch_intent"
+_INTENT = "pool_epoch_intent:"
 # The epoch at which the database was last found to be a restored backup.
 RESTORED = "restored_epoch"
 
@@ -34,23 +36,30 @@ class Epochs:
     """
     The two counters of a pool.
 
-    Guarantees: the file is ahead of every binding, so that every earlier copy of the database is
-    behind it; while the file holds a mark, nothing that was bound under it has been used.
+    Guarantees: a file is ahead of every binding of its node, so that every earlier copy of the
+    database is behind it; while the file holds a mark, nothing that was bound under it has been
+    used.
     """
 
     def __init__(self, file: EpochFile) -> None:
         self._file = file
         self._binding = asyncio.Lock()
 
-    async def compare(self, connection: AsyncConnection) -> tuple[int, int]:
+    async def compare(
+        self, connection: AsyncConnection, *, vouched: bool = False
+    ) -> tuple[int, int]:
         """
         Return the epochs of the file and of the database; a restored backup is behind its file.
         A file that a crash left one ahead, with this database's mark, counts as not advanced.
+        A file that is behind counts as advanced where another node, which lives, has `vouched` for
+        the database.
 
         Raises `PoolKeyError` when the file is not the database's.
         """
         stored = int(await get_setting(connection, _EPOCH) or 0)
         written = self._file.read()
+        if (written is None or written.number < stored) and vouched:
+            return stored, stored
         if written is None and stored:
             raise PoolKeyError(
                 "the epoch file beside the pool key is missing, so a restored backup could not be "
@@ -62,11 +71,12 @@ class Epochs:
         if written.number < stored:
             raise PoolKeyError(
                 f"the epoch file says {written.number} and the database {stored}: the file is an "
-                "old copy, put the right one beside the pool key"
+                "old copy, put the right one beside the pool key; or, where several nodes share "
+                f"the database, start one first whose file says {stored}"
             )
         if written.mark is not None and written.number == stored + 1:
-            known = await get_setting(connection, _INTENT)
-            if known == f"{written.number} {written.mark}":
+            known = await get_setting(connection, _INTENT + written.mark)
+            if known == str(written.number):
                 return stored, stored
         return written.number, stored
 
@@ -76,15 +86,38 @@ class Epochs:
         """
         await put_setting(tx, _EPOCH, str(reached))
         await put_setting(tx, RESTORED, str(reached))
-        await drop_setting(tx, _INTENT)
+        await _drop_intents(tx, reached)
 
     async def finish(self, reached: int) -> None:
         """
-        Take the mark off a file that a crash after a binding left with it.
+        Take the mark off a file that a crash after a binding left with it, and bring one that is
+        behind to the database's epoch.
         """
         written = self._file.read()
-        if written is not None and written.mark is not None and written.number == reached:
+        behind = reached > 0 if written is None else written.number < reached
+        marked = written is not None and written.mark is not None and written.number == reached
+        if behind or marked:
             await asyncio.to_thread(self._file.write, reached)
+
+    async def follow(self, database: Database) -> None:
+        """
+        Bring the file to the epoch that other nodes have reached.
+
+        Raises `PoolKeyError` when the database has fallen behind the file: a backup was restored
+        under the running nodes, or a standby took over that lacked what was acknowledged.
+        """
+        if self._binding.locked():
+            return
+        async with self._binding:
+            async with database.read() as connection:
+                reached, stored = await self.compare(connection, vouched=True)
+            if reached > stored:
+                raise PoolKeyError(
+                    f"the database went back from epoch {reached} to {stored} while this node "
+                    "ran: it was restored, or a standby took over that lacked acknowledged "
+                    "writes; start the node again, and it treats it as a restored backup"
+                )
+            await self.finish(reached)
 
     @asynccontextmanager
     async def binding(self, database: Database) -> AsyncIterator[AsyncConnection]:
@@ -93,14 +126,19 @@ class Epochs:
         of its own.
         """
         async with self._binding:
-            number, mark = await self._intend(database)
-            fault_point("epoch-intended")
-            await asyncio.to_thread(self._file.write, number, mark)
-            fault_point("epoch-advanced")
-            async with database.write() as tx:
-                await put_setting(tx, _EPOCH, str(number))
-                await drop_setting(tx, _INTENT)
-                yield tx
+            while True:
+                number, mark = await self._intend(database)
+                fault_point("epoch-intended")
+                await asyncio.to_thread(self._file.write, number, mark)
+                fault_point("epoch-advanced")
+                async with database.write() as tx:
+                    if int(await get_setting(tx, _EPOCH) or 0) != number - 1:
+                        # Another node was faster: this epoch is its.
+                        continue
+                    await put_setting(tx, _EPOCH, str(number))
+                    await _drop_intents(tx, number)
+                    yield tx
+                break
             fault_point("epoch-bound")
             # Whoever is cancelled here must not leave it undone.
             await asyncio.shield(asyncio.to_thread(self._file.write, number))
@@ -110,10 +148,22 @@ class Epochs:
         Write down which epoch comes and how the file will be marked, unless a binding that failed
         did so already: the file may hold its mark.
         """
+        written = self._file.read()
         async with database.write() as tx:
             number = int(await get_setting(tx, _EPOCH) or 0) + 1
-            coming, _, mark = (await get_setting(tx, _INTENT) or "").partition(" ")
-            if coming != str(number):
-                mark = secrets.token_hex(16)
-                await put_setting(tx, _INTENT, f"{number} {mark}")
+            if written is not None and written.mark is not None:
+                known = await get_setting(tx, _INTENT + written.mark)
+                if known == str(number):
+                    return number, written.mark
+            mark = secrets.token_hex(16)
+            await put_setting(tx, _INTENT + mark, str(number))
         return number, mark
+
+
+async def _drop_intents(tx: AsyncConnection, reached: int) -> None:
+    """
+    Forget the epochs that were to come and have passed, whoever meant them.
+    """
+    for name, value in (await settings_under(tx, _INTENT)).items():
+        if int(value) <= reached:
+            await drop_setting(tx, name)

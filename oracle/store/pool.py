@@ -116,16 +116,17 @@ class Pool:
         if self._unwiped and await database.wipe():
             self._unwiped = False
 
-    async def unlock(self, database: Database) -> int:
+    async def unlock(self, database: Database, *, vouched: bool = False) -> int:
         """
         Check the key and the epoch; return how many blocks had to be dropped because of a restored
-        backup.
+        backup. With `vouched`, other nodes live that know the database, and an epoch file that is
+        behind follows it.
 
         Raises `PoolKeyError` when the database was written with another key.
         """
         dropped = 0
         async with database.write() as tx:
-            reached, stored = await self.epochs(tx)
+            reached, stored = await self.epochs(tx, vouched=vouched)
             if await get_setting(tx, KEY_CHECK) is None:
                 await put_setting(tx, KEY_CHECK, self.key.check_value())
             await inherit_digests(tx, self.key)
@@ -142,7 +143,15 @@ class Pool:
         await self._epochs.finish(reached)
         return dropped
 
-    async def epochs(self, connection: AsyncConnection) -> tuple[int, int]:
+    async def follow(self, database: Database) -> None:
+        """
+        Keep up with the epochs of other nodes, see `Epochs.follow`.
+        """
+        await self._epochs.follow(database)
+
+    async def epochs(
+        self, connection: AsyncConnection, *, vouched: bool = False
+    ) -> tuple[int, int]:
         """
         Return the epochs of the file and of the database; a restored backup is behind its file.
 
@@ -151,7 +160,7 @@ class Pool:
         check = await get_setting(connection, KEY_CHECK)
         if check not in (None, self.key.check_value()):
             raise await wrong_key(connection, self.key, self._epoch)
-        return await self._epochs.compare(connection)
+        return await self._epochs.compare(connection, vouched=vouched)
 
     async def add(self, tx: AsyncConnection, new: Sequence[SeedBlock]) -> None:
         """

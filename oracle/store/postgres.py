@@ -66,6 +66,8 @@ class PostgresDatabase(Database):
     destroyed unreadable there.
     """
 
+    is_shared = True
+
     def __init__(self, url: DatabaseUrl, access: Access) -> None:
         self.name = str(url)
         self._server = Server(url, access)

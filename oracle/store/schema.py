@@ -103,6 +103,29 @@ settings = Table(
     comment="The pool's epoch and the check value of its key.",
 )
 
+nodes = Table(
+    "nodes",
+    metadata,
+    Column("id", Text, primary_key=True),
+    # Host and process, for people.
+    Column("place", Text, nullable=False),
+    Column("wants", Text, nullable=False),
+    Column("started_at", Timestamp, nullable=False),
+    Column("seen_at", Timestamp, nullable=False),
+    comment="The nodes that share this database, and when they were last heard of.",
+)
+
+leases = Table(
+    "leases",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("holder", Text),
+    # Rises with every change of hands: a write under an old one is refused.
+    Column("token", BigInteger, nullable=False),
+    Column("expires_at", Timestamp, nullable=False),
+    comment="Which node does what.",
+)
+
 cursors = Table(
     "cursors",
     metadata,

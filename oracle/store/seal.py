@@ -7,6 +7,7 @@ Both live outside the database, so that a copy of the database alone is worth no
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import hmac
 import os
@@ -140,6 +141,23 @@ class EpochFile:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._lock: int | None = None
+
+    def hold(self) -> None:
+        """
+        Keep other nodes from using the file while this process lives.
+
+        Raises `PoolKeyError` when one does.
+        """
+        lock = self._path.with_name(self._path.name + ".lock")
+        self._lock = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise PoolKeyError(
+                f"another node uses the epoch file {self._path}: give every node one of its own "
+                "with pool.epoch_file"
+            ) from None
 
     def read(self) -> Epoch | None:
         """

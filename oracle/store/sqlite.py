@@ -48,6 +48,8 @@ class SqliteDatabase(Database):
     Does not: create a file by accident; only `migrate` creates it.
     """
 
+    is_shared = False
+
     def __init__(self, path: Path, *, read_only: bool = False) -> None:
         self.path = path
         self.name = str(path)

@@ -27,6 +27,7 @@ from oracle.errors import (
     SourceUnavailableError,
 )
 from oracle.log import _redact
+from oracle.membership import Membership
 from oracle.runner import Runner
 from oracle.steps.refill import refill
 from oracle.store import sources as store
@@ -507,7 +508,7 @@ async def test_a_node_that_waits_says_so_once_in_words_for_programs(
 ) -> None:
     wrong = Scripted("b", SourceCredentialsError("replace the key"))
     supplies = together(supply(Scripted("a")), supply(wrong))
-    runner = Runner(database, pool, supplies, [], fresh=256, poll_seconds=1)
+    runner = Runner(Membership(database, pool), pool, supplies, [], fresh=256, poll_seconds=1)
     with capture_logs() as events:
         keeper = asyncio.create_task(runner._keep_pool())
         async with asyncio.timeout(20):
