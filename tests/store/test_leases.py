@@ -27,11 +27,12 @@ from hypothesis.stateful import (
 from sqlalchemy import select
 
 from oracle import membership
-from oracle.errors import EndpointError, LeaseLostError, PoolKeyError
+from oracle.errors import DatabaseUnavailableError, LeaseLostError, PoolKeyError
 from oracle.membership import LASTS, Leased, SharedMembership
 from oracle.store import leases
 from oracle.store.cursors import get_setting, put_setting
-from oracle.store.engine import Database
+from oracle.store.engine import Access, Database
+from oracle.store.fenced import FencedDatabase
 from oracle.store.leases import POOL, Peer, allowance, to_give_back
 from oracle.store.pool import Pool
 from oracle.store.schema import leases as table
@@ -59,16 +60,38 @@ class Time:
         return self.now / 1000
 
 
-class TimedDatabase(Database):
+class TimedDatabase(FencedDatabase):
     """
-    A database whose clock is the test's.
+    A database whose clock is the test's, and that can be out of reach.
     """
 
-    time: Time
+    def __init__(self, database: Database, time: Time) -> None:
+        super().__init__(database, self._pass)
+        self.time = time
+        self.down = False
+
+    async def _pass(self, _: AsyncConnection) -> None:
+        return
 
     async def clock(self, connection: AsyncConnection) -> int:
         del connection
         return self.time.now
+
+    @asynccontextmanager
+    async def claim(self) -> AsyncIterator[AsyncConnection]:
+        self._reach()
+        async with super().claim() as tx:
+            yield tx
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[AsyncConnection]:
+        self._reach()
+        async with super().read() as connection:
+            yield connection
+
+    def _reach(self) -> None:
+        if self.down:
+            raise DatabaseUnavailableError("down")
 
 
 @pytest.fixture
@@ -79,11 +102,8 @@ def time(monkeypatch: pytest.MonkeyPatch) -> Time:
 
 
 @pytest.fixture
-async def shared(tmp_path: Path, time: Time) -> AsyncIterator[TimedDatabase]:
-    database = await TimedDatabase.open(tmp_path / "oracle.db", exclusive=True)
-    database.time = time
-    yield database
-    await database.close()
+def shared(database: Database, time: Time) -> TimedDatabase:
+    return TimedDatabase(database, time)
 
 
 async def join(
@@ -319,30 +339,6 @@ class Process:
     entered: dict[str, int] = field(default_factory=dict)
 
 
-class FailingDatabase(TimedDatabase):
-    """
-    A database that can be out of reach.
-    """
-
-    down = False
-
-    @asynccontextmanager
-    async def claim(self) -> AsyncIterator[AsyncConnection]:
-        self._reach()
-        async with super().claim() as tx:
-            yield tx
-
-    @asynccontextmanager
-    async def read(self) -> AsyncIterator[AsyncConnection]:
-        self._reach()
-        async with super().read() as connection:
-            yield connection
-
-    def _reach(self) -> None:
-        if self.down:
-            raise EndpointError("down")
-
-
 nodes = st.integers(0, 3)
 names = st.sampled_from(NAMES)
 
@@ -370,10 +366,8 @@ class Nodes(RuleBasedStateMachine):
 
     @initialize()
     def begin(self) -> None:
-        self.database: FailingDatabase = self.loop.run(
-            FailingDatabase.open(self.folder / "oracle.db", exclusive=True)
-        )
-        self.database.time = self.time
+        self.file = self.loop.run(Database.open(self.folder / "oracle.db", Access.NODE))
+        self.database = TimedDatabase(self.file, self.time)
         self.start(0)
 
     def teardown(self) -> None:
@@ -383,7 +377,7 @@ class Nodes(RuleBasedStateMachine):
                 self.loop.run(self.calm())
         finally:
             if hasattr(self, "database"):
-                self.loop.run(self.database.close())
+                self.loop.run(self.file.close())
             self.stack.close()
             self.loop.close()
 
@@ -429,7 +423,7 @@ class Nodes(RuleBasedStateMachine):
             return
         try:
             self.loop.run(process.membership.beat())
-        except EndpointError:
+        except DatabaseUnavailableError:
             assert self.database.down
 
     @rule(which=nodes, name=names)
@@ -439,7 +433,7 @@ class Nodes(RuleBasedStateMachine):
             return
         try:
             entered = self.loop.run(process.membership.seat(name).enter())
-        except EndpointError:
+        except DatabaseUnavailableError:
             return
         if entered:
             seat = seat_of(process.membership, name)
