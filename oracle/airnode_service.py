@@ -280,7 +280,8 @@ class AirnodeService(ChainService[AirnodeRequest]):
         events = [self.decode(item) for item in receipt.logs]
         if slot.purpose is Purpose.WITHDRAW:
             if not await self._note_withdrawals(tx, events):
-                await self._reopen_withdrawals(tx, slot)
+                # It keeps its transaction, which a reorg could bring back, until that is settled.
+                await self._reopen_withdrawals(tx, slot, transaction_id=slot.id)
             return 0
         outcomes = {one.request_id: one for one in events if isinstance(one, AirnodeOutcome)}
         served = await self.book.of_transaction(tx, slot.id)
@@ -300,9 +301,10 @@ class AirnodeService(ChainService[AirnodeRequest]):
         self, tx: AsyncConnection, slot: Slot, reason: str
     ) -> None:
         if slot.purpose is Purpose.WITHDRAW:
-            await self._reopen_withdrawals(tx, slot)
+            await self._reopen_withdrawals(tx, slot, transaction_id=None)
             return
-        await self._release(tx, await self.book.of_transaction(tx, slot.id), reason)
+        served = await self.book.of_transaction(tx, slot.id)
+        await self._release(tx, served, reason, transaction_id=None)
 
     async def settles(
         self, tx: AsyncConnection, outcomes: Sequence[tuple[Tracked[AirnodeRequest], Outcome]]
@@ -384,7 +386,9 @@ class AirnodeService(ChainService[AirnodeRequest]):
                 )
         return moved
 
-    async def _reopen_withdrawals(self, tx: AsyncConnection, slot: Slot) -> None:
+    async def _reopen_withdrawals(
+        self, tx: AsyncConnection, slot: Slot, *, transaction_id: int | None
+    ) -> None:
         for one in await self._withdrawals_of(tx, slot, WithdrawalState.SIGNED):
             await airnode.move_withdrawal(
                 tx,
@@ -392,12 +396,19 @@ class AirnodeService(ChainService[AirnodeRequest]):
                 self.contract,
                 one.withdrawal_id,
                 WithdrawalState.REQUESTED,
-                transaction_id=None,
+                transaction_id=transaction_id,
             )
 
     async def _release(
-        self, tx: AsyncConnection, served: Sequence[Tracked[AirnodeRequest]], reason: str
+        self,
+        tx: AsyncConnection,
+        served: Sequence[Tracked[AirnodeRequest]],
+        reason: str,
+        **values: object,
     ) -> None:
+        """
+        Let requests go back to CONFIRMED, as a coordinator's do.
+        """
         for tracked in served:
             if tracked.state not in (State.SIGNED, State.SENT):
                 continue
@@ -407,6 +418,4 @@ class AirnodeService(ChainService[AirnodeRequest]):
                 if sum(event.reason == reason for event in events) + 1 >= MAX_REVERTS:
                     after = State.FAILED
                     log.get().error("request_given_up", **tracked.log_context(), reason=reason)
-            await self.book.advance(
-                tx, key, tracked.state, after, reason=reason, transaction_id=None
-            )
+            await self.book.advance(tx, key, tracked.state, after, reason=reason, **values)

@@ -159,7 +159,7 @@ def explain_earlier(slot: Slot | None) -> Reason | None:
     """
     Say what holds up a confirmed request that was signed before, if anything does.
     """
-    if slot is None or slot.state not in (SlotState.SIGNED, SlotState.SENT):
+    if slot is None or slot.state not in (SlotState.SIGNED, SlotState.SENT, SlotState.MINED):
         return None
     return Reason(
         "earlier_transaction_open",

@@ -329,7 +329,8 @@ class Service(ChainService[RandomnessRequest]):
     async def releases(  # noqa: D102 - ChainService
         self, tx: AsyncConnection, slot: Slot, reason: str
     ) -> None:
-        await self._release(tx, await requests.of_transaction(tx, slot.id), reason)
+        served = await requests.of_transaction(tx, slot.id)
+        await self._release(tx, served, reason, transaction_id=None)
 
     async def settles(
         self,
@@ -349,10 +350,15 @@ class Service(ChainService[RandomnessRequest]):
         await self.pool.erase_closed(tx, self.chain_id, self.contract, settled - self.window)
 
     async def _release(
-        self, tx: AsyncConnection, served: Sequence[TrackedRequest], reason: str
+        self,
+        tx: AsyncConnection,
+        served: Sequence[TrackedRequest],
+        reason: str,
+        **values: object,
     ) -> None:
         """
-        Let requests go back to CONFIRMED whose bytes will not serve them.
+        Let requests go back to CONFIRMED whose bytes will not serve them. Those that keep the name
+        of their transaction get no other one before that is settled: a reorg would bring it back.
 
         One that reverts alone again and again is given up. What reverted in company is signed in
         smaller runs, see `plan_runs`.
@@ -367,5 +373,5 @@ class Service(ChainService[RandomnessRequest]):
                     after = State.FAILED
                     log.get().error("request_given_up", **tracked.log_context(), reason=reason)
             await requests.advance(
-                tx, tracked.request.key, tracked.state, after, reason=reason, transaction_id=None
+                tx, tracked.request.key, tracked.state, after, reason=reason, **values
             )

@@ -179,12 +179,14 @@ class Watcher:
 
     def _check_alone(self, track: Track, nonce: int, items: Sequence[Item]) -> None:
         """
-        Rule 4: no second nonce while the first may still land.
+        Rule 4: no second nonce while the first may still land: not before it is used at the depth
+        at which blocks count as settled.
         """
         for item in items:
             for wallet, other in self.nonces.get(item.request_id, set()) - {(track.wallet, nonce)}:
                 assert any(
-                    blocks[-1].world.nonces.get(wallet, 0) > other for blocks in track.moments
+                    len(blocks) > DEPTH and blocks[-1 - DEPTH].world.nonces.get(wallet, 0) > other
+                    for blocks in track.moments
                 ), "a request is under way at two nonces"
 
     # What is stored.

@@ -87,7 +87,7 @@ async def draw_airnode(service: AirnodeService, head: Block) -> int:
     async with service.database.read() as connection:
         confirmed = await service.due(connection, State.CONFIRMED, MANY)
         answers = await airnode.answers(connection, [one.request.key for one in confirmed])
-    confirmed = await free_to_serve(service, confirmed)
+    confirmed = await free_to_serve(service, confirmed, head)
     if not confirmed:
         return 0
     verdicts = _Verdicts()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from oracle import log
 from oracle.errors import EndpointError, OracleError
 from oracle.faults import fault_point
+from oracle.pending import may_land
 from oracle.protocols.airnode_calls import encode_fulfill_withdrawal
 from oracle.protocols.airnode_rrp_v0 import WITHDRAWAL_REQUESTED
 from oracle.store import airnode, transactions
@@ -75,7 +76,9 @@ async def _sign(service: AirnodeService, one: Withdrawal, head: Block) -> int:
             await airnode.forget_withdrawal(tx, service.chain_id, service.contract, one)
         log.get().warning("withdrawal_reorged", sponsor=one.sponsor)
         return 1
-    if under_way and now() - one.created_at < service.policy.withdrawal_wait:
+    earlier = [] if one.transaction_id is None else [one.transaction_id]
+    waits = under_way and now() - one.created_at < service.policy.withdrawal_wait
+    if waits or await may_land(service, earlier, head):
         return 0
     if not (await _is_there(service, service.reader, one) and await _is_witnessed(service, one)):
         return 0

@@ -35,7 +35,7 @@ async def draw(service: Service, head: Block) -> int:
         confirmed = await requests.in_states(
             connection, service.chain_id, service.contract, [State.CONFIRMED]
         )
-    confirmed = await free_to_serve(service, confirmed)
+    confirmed = await free_to_serve(service, confirmed, head)
     async with service.database.write() as tx:
         judged = await _judge(tx, service, [tracked.request for tracked in confirmed], head)
         for (after, reason), keys in judged.items():

@@ -11,6 +11,8 @@ import pytest
 import pytest_asyncio
 
 from oracle.chain.fees import GWEI
+from oracle.devnet.network import CHAIN_ID
+from oracle.lane import Lane
 from oracle.request import State
 from oracle.steps.send import REPLACE_AFTER
 from oracle.store import airnode, transactions
@@ -181,3 +183,35 @@ async def test_by_policy_only_a_request_that_came_after_its_number_is_failed(
     await until_done(node, stayed)
     assert await node.data(stayed) == drawn
     assert await received(node, stayed) == 1
+
+
+async def test_request_whose_transaction_reverted_gets_no_second_nonce_before_that_is_settled(
+    new_node: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = await new_node(confirmations=3)
+    request = await node.ask()
+    await node.rpc("anvil_mine", "0x3")
+    sign = Lane.sign
+
+    async def sign_poorly(lane: Lane, *args: Any, **values: Any) -> int:
+        return await sign(lane, *args, **{**values, "gas_limit": 45_000})
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Lane, "sign", sign_poorly)
+        start = await height(node)
+        await node.serve()
+    assert await node.where(request) == (State.CONFIRMED, "reverted")
+    drawn = await number(node, request)
+    await node.walk(2)
+    assert len(await node.transactions()) == 1
+    # The block that held the revert is replaced: those bytes are in the mempool again.
+    await roll_back(node, start)
+    await node.rpc("anvil_mine", "0x1")
+    await node.walk()
+    wallet = node.bench.wallet_of(node.bench.consumer).address
+    async with node.service.database.read() as connection:
+        slots = await transactions.slots_of(connection, CHAIN_ID, wallet)
+    assert [slot.nonce for slot in slots] == [0]
+    await until_done(node, request)
+    assert await node.data(request) == drawn
+    assert await received(node, request) == 1

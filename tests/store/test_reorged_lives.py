@@ -12,6 +12,7 @@ from oracle.protocols.coordinator import CoordinatorProtocol
 from oracle.request import State
 from oracle.store import requests
 from tests.factories import REQUESTER, hash32
+from tests.model_coordinator import is_fulfillment
 from tests.model_end import copy_of_beginning
 from tests.model_faults import without_threads
 from tests.model_node import DEPTH
@@ -94,3 +95,26 @@ async def test_request_gets_no_second_nonce_while_its_first_may_land(
     assert await states(node, track) == [State.DONE]
     [nonces] = watcher.nonces.values()
     assert len(nonces) == 1
+
+
+async def test_request_whose_transaction_reverted_gets_no_second_nonce_before_that_is_settled(
+    node: Node,
+) -> None:
+    track, watcher = node.tracks[0], Watcher(node)
+    ask(track)
+    await walk(node, track, blocks=1)
+    [request] = watcher.requests(track, track.chain.blocks)
+    track.chain.poison[track.contract, request.seed_index] = 1
+    await walk(node, track, blocks=DEPTH + 1)
+    assert await states(node, track) == [State.CONFIRMED]
+    await walk(node, track, blocks=DEPTH - 1)
+    assert await states(node, track) == [State.CONFIRMED]
+    # What reverted, and whatever was sent since, wait again.
+    track.chain.rewind(DEPTH, keep=lambda tx: True)
+    under_way = [tx for tx in track.chain.mempool.values() if is_fulfillment(tx.data)]
+    assert len(under_way) == 1
+    for _ in range(DEPTH):
+        track.chain.mine(wallets=False)
+    await walk(node, track, blocks=3 * DEPTH + 3)
+    assert await states(node, track) == [State.DONE]
+    await watcher.check_store()
