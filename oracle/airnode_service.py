@@ -113,6 +113,8 @@ class AirnodeService(ChainService[AirnodeRequest]):
     #: Requests in blocks up to this one wait for the operator's word where no number is bound to
     #: them: the store was restored from a backup, and the original may have answered them.
     restored_at: int | None = None
+    #: Whether the chain is a rollup of the OP stack, which charges for data beside gas.
+    rollup: bool = False
     #: Depths that requesters wish for.
     wishes: dict[RequestKey, int] = field(default_factory=dict)
     _lanes: dict[str, Lane] = field(default_factory=dict)

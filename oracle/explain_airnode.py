@@ -37,6 +37,7 @@ CONFIRMED_WAITS = {
     "and to say `oracle requests release`",
     "sponsor_cap": "its sponsor has had as many numbers in 24 hours as it may: it gets its own "
     "when the oldest of them is a day old, or when the operator raises draws_per_sponsor",
+    "fee_cap_reached": WAITS["fee_cap_reached"],
     "waiting_for_entropy": "the pool has no unused block: it gets its number when a source "
     "delivers, and `oracle entropy status` says what keeps them",
 }
@@ -167,6 +168,9 @@ def _confirmed(known: KnownAirnode, policy: AirnodePolicy) -> Reason:
             f"its block has {min(have, wanted)} of the {wanted} confirmations that it and the "
             "operator ask for",
         )
+    if reason == "wallet_unfunded":
+        # What its callback needs is seen once it has its number.
+        return _unfunded(known.tracked.request, known.answer.shortage, "at least ")
     if reason in CONFIRMED_WAITS:
         return Reason(reason, CONFIRMED_WAITS[reason])
     return Reason(
@@ -187,14 +191,14 @@ def _drawn(known: KnownAirnode, policy: AirnodePolicy) -> Reason:
     )
 
 
-def _unfunded(request: AirnodeRequest, shortage: Shortage | None) -> Reason:
+def _unfunded(request: AirnodeRequest, shortage: Shortage | None, least: str = "") -> Reason:
     wallet = request.sponsor_wallet
     if shortage is None:
         sentence = f"the sponsor wallet {wallet} cannot pay for it: the log says what is missing"
     else:
         sentence = (
-            f"the sponsor wallet {wallet} needs {_ether(shortage.needed)} ether and has "
-            f"{_ether(shortage.had)}: send it {_ether(shortage.missing)} ether"
+            f"the sponsor wallet {wallet} needs {least}{_ether(shortage.needed)} ether and has "
+            f"{_ether(shortage.had)}: send it {least}{_ether(shortage.missing)} ether"
         )
     return Reason("wallet_unfunded", f"{sentence}; it is served by itself once that is there")
 

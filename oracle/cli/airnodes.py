@@ -7,7 +7,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from oracle import faults
+from oracle import faults, log
 from oracle.cli import claims
 from oracle.cli.chains import checked_endpoints, configured_heads
 from oracle.errors import ConfigError, InconsistentChainError, RevertedError
@@ -148,7 +148,22 @@ class ConfiguredAirnode:
             policy=policy_of(settings),
             estimator=reader,
             restored_at=restored_at,
+            rollup=await _charges_for_data(reader),
         )
+
+
+async def _charges_for_data(reader: Web3Reader) -> bool:
+    """
+    Say whether the chain is a rollup of the OP stack that tells what it takes beside gas.
+    """
+    from oracle.chain.probe import is_op_stack  # noqa: PLC0415 - web3 is slow to import
+
+    try:
+        return await is_op_stack(reader)
+    except ConfigError as error:
+        # A wallet may lack more than is said; nothing else depends on it.
+        log.get().warning("rollup_fee_unknown", error=str(error))
+        return False
 
 
 def check_mnemonic(place: str, settings: AirnodeChainSettings, keys: AirnodeKeys) -> None:

@@ -13,6 +13,7 @@ from oracle.airnode_request import check_template
 from oracle.airnode_service import Choice
 from oracle.errors import BadParametersError, UndecodableParametersError
 from oracle.faults import fault_point
+from oracle.funds import FULFILL_SIZE, open_purses, tariff_at, tell_shortage
 from oracle.pending import free_to_serve
 from oracle.protocols.airnode_abi import decode_parameters, merge, read_wanted
 from oracle.protocols.airnode_calls import (
@@ -23,7 +24,11 @@ from oracle.protocols.airnode_calls import (
 )
 from oracle.request import State
 from oracle.store import airnode
-from oracle.store.airnode import WAITING_AFTER_RESTORE, Answer, airnode_purpose
+from oracle.store.airnode import (
+    NO_SHORTAGE,
+    WAITING_AFTER_RESTORE,
+    airnode_purpose,
+)
 from oracle.store.book import MOVED, history
 from oracle.store.engine import now
 
@@ -35,6 +40,7 @@ if TYPE_CHECKING:
     from oracle.evm import Block
     from oracle.protocols.airnode_abi import Wanted
     from oracle.request import RequestKey, Tracked
+    from oracle.store.airnode import Answer, Shortage
 
     _Tracked = Tracked[AirnodeRequest]
 
@@ -66,6 +72,7 @@ class _Verdicts:
     failing: list[tuple[_Tracked, str]] = field(default_factory=list)
     waiting: list[tuple[_Tracked, str]] = field(default_factory=list)
     drawn: list[tuple[_Tracked, Wanted]] = field(default_factory=list)
+    short: list[tuple[_Tracked, Shortage]] = field(default_factory=list)
 
     @property
     def moved(self) -> int:
@@ -80,9 +87,10 @@ async def draw_airnode(service: AirnodeService, head: Block) -> int:
     """
     Judge every confirmed request and bind a number to those that get one; return how many moved.
 
-    Guarantees: a number is bound to a request once, whatever happens to it later; what cannot be
-    served never leads to a transaction, except where its endpoint is served and its parameters
-    can never be: that is failed on chain.
+    Guarantees: a number is bound to a request once, whatever happens to it later, and only while
+    its sponsor wallet can pay for it, beside all that it has promised; what cannot be served never
+    leads to a transaction, except where its endpoint is served and its parameters can never be:
+    that is failed on chain.
     """
     async with service.database.read() as connection:
         confirmed = await service.due(connection, State.CONFIRMED, MANY)
@@ -92,8 +100,10 @@ async def draw_airnode(service: AirnodeService, head: Block) -> int:
         return 0
     verdicts = _Verdicts()
     ready = await _sort(service, confirmed, answers, head, verdicts)
-    await _bind(service, ready, answers, verdicts)
+    await _bind(service, ready, answers, head, verdicts)
     await _write(service, verdicts)
+    for tracked, shortage in verdicts.short:
+        await tell_shortage(service, tracked, answers[tracked.request.key].shortage, shortage)
     if verdicts.moved:
         fault_point("drawn")
     return verdicts.moved
@@ -276,41 +286,73 @@ async def _bind(
     service: AirnodeService,
     ready: Sequence[tuple[_Tracked, Wanted]],
     answers: Mapping[RequestKey, Answer],
+    head: Block,
     verdicts: _Verdicts,
 ) -> None:
     """
-    Bind numbers, as many as the pool holds and as sponsors may have.
+    Bind numbers, as many as the pool holds, as sponsors may have, and as they can pay for.
     """
     async with service.database.read() as connection:
         purposes = {airnode_purpose(one.request.key) for one, _ in ready}
         have = await service.pool.bound_among(connection, sorted(purposes))
         seeds = await service.pool.seeds_for(connection, have)
+    without: list[tuple[_Tracked, Wanted]] = []
+    for tracked, want in ready:
+        purpose = airnode_purpose(tracked.request.key)
+        if answers[tracked.request.key].data is not None or purpose in seeds:
+            verdicts.drawn.append((tracked, want))
+        elif purpose in have:
+            # It was settled by others, as it seemed, and is open again.
+            verdicts.gone.append(tracked)
+        else:
+            without.append((tracked, want))
+    fresh = await _let_draw(service, without, head, verdicts)
+    if fresh:
+        verdicts.drawn += fresh
+        names = [airnode_purpose(tracked.request.key) for tracked, _ in fresh]
+        await service.pool.bind_purposes(service.database, names)
+        fault_point("bound")
+
+
+async def _let_draw(
+    service: AirnodeService,
+    without: Sequence[tuple[_Tracked, Wanted]],
+    head: Block,
+    verdicts: _Verdicts,
+) -> list[tuple[_Tracked, Wanted]]:
+    """
+    Return those of the requests without a number that get one now.
+    """
+    if not without:
+        return []
+    tariff = await tariff_at(service, head)
+    if tariff is None:
+        verdicts.waiting += [(tracked, "fee_cap_reached") for tracked, _ in without]
+        return []
+    gas = service.policy.gas_floor
+    least = tariff.least(gas, FULFILL_SIZE)
+    wallets = {tracked.request.sponsor_wallet for tracked, _ in without}
+    purses = await open_purses(service, wallets, least)
+    async with service.database.read() as connection:
         left = await service.pool.fresh(connection)
         today = await airnode.drawn_since(
             connection, service.chain_id, service.contract, now() - _DAY
         )
     cap = service.policy.draws_per_day
-    fresh: list[str] = []
-    for tracked, want in ready:
-        key, sponsor = tracked.request.key, tracked.request.sponsor
-        purpose = airnode_purpose(key)
-        if purpose in have and purpose not in seeds and answers[key].data is None:
-            # It was settled by others, as it seemed, and is open again.
-            verdicts.gone.append(tracked)
-            continue
-        if purpose not in have and answers[key].data is None:
-            if cap is not None and today.get(sponsor, 0) >= cap:
-                verdicts.waiting.append((tracked, "sponsor_cap"))
-                continue
-            if len(fresh) >= left:
-                verdicts.waiting.append((tracked, "waiting_for_entropy"))
-                continue
+    fresh: list[tuple[_Tracked, Wanted]] = []
+    for tracked, want in without:
+        sponsor = tracked.request.sponsor
+        if cap is not None and today.get(sponsor, 0) >= cap:
+            verdicts.waiting.append((tracked, "sponsor_cap"))
+        elif len(fresh) >= left:
+            verdicts.waiting.append((tracked, "waiting_for_entropy"))
+        elif shortage := purses[tracked.request.sponsor_wallet].promise(gas, least):
+            verdicts.waiting.append((tracked, "wallet_unfunded"))
+            verdicts.short.append((tracked, shortage))
+        else:
             today[sponsor] = today.get(sponsor, 0) + 1
-            fresh.append(purpose)
-        verdicts.drawn.append((tracked, want))
-    if fresh:
-        await service.pool.bind_purposes(service.database, fresh)
-        fault_point("bound")
+            fresh.append((tracked, want))
+    return fresh
 
 
 async def _write(service: AirnodeService, verdicts: _Verdicts) -> None:
@@ -334,6 +376,7 @@ async def _write(service: AirnodeService, verdicts: _Verdicts) -> None:
                 num_words=want.words,
                 array=want.array,
                 failure=None,
+                **NO_SHORTAGE,
                 drawn_at=answers[key].drawn_at or now(),
             )
         keys = [one.request.key for one, _ in (*verdicts.failing, *verdicts.drawn)]

@@ -16,6 +16,7 @@ from oracle.chain.fees import Fees, least_price
 from oracle.errors import EndpointError, InconsistentChainError, InvariantError, RevertedError
 from oracle.evm import TRANSACTION_GAS_CAP
 from oracle.faults import fault_point
+from oracle.funds import tell_shortage
 from oracle.protocols.airnode_calls import (
     encode_callback,
     encode_fail,
@@ -52,8 +53,6 @@ OVERHEAD, OVERHEAD_PER_BYTE = 90_000, 50
 FULFILL_BYTES = 388
 # A `fail` calls nobody.
 FAIL_GAS = 120_000
-# A shortage is news when it has moved by more than this part.
-_NEWS = 16
 # Decoys that a callback is tried with: what it needs may depend on the number.
 DECOYS = 2
 
@@ -161,7 +160,7 @@ async def _sign_all(
                 - purses[lane.wallet],
                 had=balance,
             )
-            await _tell_shortage(service, tracked, answers[request.key].shortage, shortage)
+            await tell_shortage(service, tracked, answers[request.key].shortage, shortage)
             continue
         purses[lane.wallet] -= made.gas_limit * affordable.max_fee
         async with service.database.write() as tx:
@@ -183,31 +182,6 @@ async def _sign_all(
         log.get().info("request_signed", **request.log_context(), slot=slot_id)
         signed += 1
     return signed
-
-
-async def _tell_shortage(
-    service: AirnodeService, tracked: _Tracked, known: Shortage | None, shortage: Shortage
-) -> None:
-    """
-    Write down what a wallet lacks, and again once that is another amount or the wallet was funded
-    in part: a base fee that moves a little is no news.
-    """
-    waited = tracked.reason == "wallet_unfunded" and known is not None
-    if not waited:
-        log.get().warning(
-            "wallet_unfunded",
-            **tracked.log_context(),
-            wallet=tracked.request.sponsor_wallet,
-            shortfall_wei=shortage.missing,
-        )
-    elif (
-        known is not None
-        and known.had == shortage.had
-        and abs(shortage.needed - known.needed) * _NEWS <= known.needed
-    ):
-        return
-    async with service.database.write() as tx:
-        await airnode.put_shortage(tx, tracked.request.key, shortage)
 
 
 async def _purse(service: AirnodeService, lane: Lane) -> tuple[int, int]:

@@ -110,6 +110,10 @@ class Shortage:
         return self.needed - self.had
 
 
+#: The columns of a request whose wallet lacks nothing.
+NO_SHORTAGE: dict[str, object] = {"short_gas": None, "short_needed": None, "short_had": None}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
     """
@@ -186,13 +190,14 @@ async def put_shortage(tx: AsyncConnection, key: RequestKey, shortage: Shortage 
     """
     Write down what the sponsor wallet of a request lacks; nothing once it lacks nothing.
     """
-    await put(
-        tx,
-        [key],
-        short_gas=None if shortage is None else shortage.gas,
-        short_needed=None if shortage is None else shortage.needed,
-        short_had=None if shortage is None else shortage.had,
-    )
+    values = NO_SHORTAGE
+    if shortage is not None:
+        values = {
+            "short_gas": shortage.gas,
+            "short_needed": shortage.needed,
+            "short_had": shortage.had,
+        }
+    await put(tx, [key], **values)
 
 
 async def short_gas(connection: AsyncConnection, chain_id: int, contract: str) -> dict[bytes, int]:
@@ -209,6 +214,26 @@ async def short_gas(connection: AsyncConnection, chain_id: int, contract: str) -
         )
     )
     return {row.request_id: row.short_gas for row in rows}
+
+
+async def undelivered(
+    connection: AsyncConnection, chain_id: int, contract: str, wallets: Sequence[str]
+) -> dict[str, int]:
+    """
+    Return how many requests wait, drawn, for a transaction of each of these sponsor wallets.
+    """
+    columns = airnode_requests.c
+    rows = await connection.execute(
+        select(columns.sponsor_wallet, func.count().label("drawn"))
+        .where(
+            columns.chain_id == chain_id,
+            columns.contract == contract,
+            columns.state == State.DRAWN,
+            columns.sponsor_wallet.in_(wallets),
+        )
+        .group_by(columns.sponsor_wallet)
+    )
+    return {row.sponsor_wallet: row.drawn for row in rows}
 
 
 async def put(tx: AsyncConnection, keys: Sequence[RequestKey], **values: object) -> None:

@@ -23,6 +23,7 @@ from tests.airnode import ETHER, UINT256, call
 from tests.integration.test_airnode import (
     HUNGRY,
     REVERTING,
+    Blind,
     deploy_dry,
     deploy_moody,
     new_node,
@@ -230,7 +231,7 @@ async def test_wallet_that_gets_the_shortfall_that_was_named_is_served(new_node:
     [shortfall] = [one["shortfall_wei"] for one in said if one["event"] == "wallet_unfunded"]
     await node.rpc("anvil_setBalance", node.bench.wallet_of(dry).address, hex(shortfall - 1))
     await node.walk()
-    assert await node.where(request) == (State.DRAWN, "wallet_unfunded")
+    assert await node.where(request) == (State.CONFIRMED, "wallet_unfunded")
     await node.rpc("anvil_setBalance", node.bench.wallet_of(dry).address, hex(shortfall))
     await node.serve()
     assert (await node.where(request))[0] is State.DONE
@@ -268,14 +269,14 @@ async def test_restart_forgets_a_wish_for_fewer_confirmations_and_stops_nobody(
         parameters=encode(["bytes32", "bytes32", "bytes32"], [b"1s", b"_minConfirmations", b"1"]),
     )
     await node.act(player, bench.protocol.contract, calls.encode_create_template(template))
-    await node.rpc("anvil_setBalance", bench.wallet_of(bench.consumer).address, "0x0")
+    able, node.service = node.service, replace(node.service, estimator=Blind())
     eager = await node.ask("makeTemplateRequest(bytes32,bytes)", template.id, b"")
     await node.rpc("anvil_mine", "0x1")
     await node.walk()
-    assert await node.where(eager) == (State.DRAWN, "wallet_unfunded")
+    assert await node.where(eager) == (State.DRAWN, "callback_untried")
+    node.service = able
     node.service.wishes.clear()
     await node.walk()
-    await node.rpc("anvil_setBalance", bench.wallet_of(bench.consumer).address, hex(ETHER))
     await node.rpc("anvil_mine", "0x6")
     await node.serve()
     assert await received(node, eager) == 1

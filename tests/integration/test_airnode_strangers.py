@@ -195,7 +195,7 @@ async def test_sponsors_in_trouble_hold_up_nobody_else(new_node: Any) -> None:
     for _ in range(2):
         await node.serve()
     for consumer, expected in (
-        (dry, (State.DRAWN, "wallet_unfunded")),
+        (dry, (State.CONFIRMED, "wallet_unfunded")),
         (reverting, (State.DRAWN, "callback_fails")),
         (node.bench.consumer, (State.DONE, None)),
     ):

@@ -119,6 +119,14 @@ CASES = {
         known(State.DRAWN, "wallet_unfunded", answer=Answer(shortage=SHORT)),
         f"{WALLET} needs 0.007 ether and has 0.002: send it 0.005 ether",
     ),
+    "wallet_unfunded before its number": (
+        known(State.CONFIRMED, "wallet_unfunded", answer=Answer(shortage=SHORT)),
+        f"{WALLET} needs at least 0.007 ether and has 0.002: send it at least 0.005 ether",
+    ),
+    "fee_cap_reached before its number": (
+        known(State.CONFIRMED, "fee_cap_reached"),
+        "max_fee_gwei",
+    ),
     "wallet_unfunded of before": (known(State.DRAWN, "wallet_unfunded"), "cannot pay"),
     "callback_fails": (
         known(State.DRAWN, "callback_fails", answer=Answer(held_since=0)),

@@ -99,9 +99,9 @@ def test_every_code_of_an_airnode_request_has_its_row_and_its_states() -> None:
     for state, code in explain_airnode.ENDS:
         assert states[code] == [str(state)]
     for code in explain_airnode.CONFIRMED_WAITS:
-        assert states[code] == ["confirmed"]
+        assert states[code][0] == "confirmed"
     for code in (*explain_airnode.DRAWN_WAITS, *explain_airnode.CALLBACKS):
-        assert states[code] == ["drawn"]
+        assert "drawn" in states[code]
 
 
 def test_an_end_is_in_the_row_of_its_state() -> None:

@@ -1,0 +1,136 @@
+"""
+What sponsor wallets can pay for, and what they lack.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from oracle import log
+from oracle.chain.fees import Fees, Price, least_price
+from oracle.chain.probe import price_at
+from oracle.store import airnode, transactions
+from oracle.store.airnode import Shortage
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from oracle.airnode_request import AirnodeRequest
+    from oracle.airnode_service import AirnodeService
+    from oracle.evm import Block
+    from oracle.request import Tracked
+
+# A shortage is news when it has moved by more than this part.
+_NEWS = 16
+# Balances that are asked for at once.
+_AT_ONCE = 20
+# What a transaction has beside its calldata, and a fulfillment with one number in all, in bytes.
+ENVELOPE, FULFILL_SIZE = 130, 550
+
+
+@dataclass(frozen=True, slots=True)
+class Tariff:
+    """
+    What is offered per gas under a head, and what the chain takes beside it.
+    """
+
+    fees: Fees
+    base_fee: int
+    beside: Price
+
+    @property
+    def enough(self) -> int:
+        """
+        The wei per gas with which a transaction can be in the next block.
+        """
+        return min(self.fees.max_fee, least_price(self.base_fee, self.fees.priority_fee))
+
+    def least(self, gas: int, size: int) -> int:
+        """
+        Return the wei that a transaction of so much gas and so many bytes needs at least.
+        """
+        return gas * self.enough + self.beside.of(gas, size)
+
+
+async def tariff_at(service: AirnodeService, head: Block) -> Tariff | None:
+    """
+    Return what transactions are offered now; nothing while the base fee is above the cap.
+    """
+    fees = service.fees.quote(head.base_fee)
+    if fees is None:
+        return None
+    beside = await price_at(service.reader, 0) if service.rollup else Price(gas=0)
+    return Tariff(fees, head.base_fee, beside)
+
+
+@dataclass(slots=True)
+class Purse:
+    """
+    The wei that a wallet has, and those that it can still promise.
+    """
+
+    balance: int
+    left: int
+
+    def promise(self, gas: int, wei: int) -> Shortage | None:
+        """
+        Promise what a transaction of so much gas needs; return what lacks if that is not left.
+        """
+        if wei <= self.left:
+            self.left -= wei
+            return None
+        return Shortage(gas=gas, needed=wei + self.balance - self.left, had=self.balance)
+
+
+async def open_purses(
+    service: AirnodeService, wallets: Collection[str], each: int
+) -> dict[str, Purse]:
+    """
+    Return what wallets can still promise: less what is under way, and less `each` for every number
+    that they have yet to deliver.
+    """
+    names = sorted(wallets)
+    async with service.database.read() as connection:
+        numbers = await airnode.undelivered(connection, service.chain_id, service.contract, names)
+        promised = {
+            name: await transactions.promised(connection, service.chain_id, name)
+            + numbers.get(name, 0) * each
+            for name in names
+        }
+    purses: dict[str, Purse] = {}
+    for at in range(0, len(names), _AT_ONCE):
+        some = names[at : at + _AT_ONCE]
+        balances = await asyncio.gather(*map(service.reader.balance, some))
+        for name, balance in zip(some, balances, strict=True):
+            purses[name] = Purse(balance, balance - promised[name])
+    return purses
+
+
+async def tell_shortage(
+    service: AirnodeService,
+    tracked: Tracked[AirnodeRequest],
+    known: Shortage | None,
+    shortage: Shortage,
+) -> None:
+    """
+    Write down what a wallet lacks, and again once that is another amount or the wallet was funded
+    in part: a base fee that moves a little is no news.
+    """
+    waited = tracked.reason == "wallet_unfunded" and known is not None
+    if not waited:
+        log.get().warning(
+            "wallet_unfunded",
+            **tracked.log_context(),
+            wallet=tracked.request.sponsor_wallet,
+            shortfall_wei=shortage.missing,
+        )
+    elif (
+        known is not None
+        and known.had == shortage.had
+        and abs(shortage.needed - known.needed) * _NEWS <= known.needed
+    ):
+        return
+    async with service.database.write() as tx:
+        await airnode.put_shortage(tx, tracked.request.key, shortage)
