@@ -19,6 +19,7 @@ from oracle.airnode_request import (
 from oracle.entropy.expansion import expand
 from oracle.lane import Lane
 from oracle.protocols.airnode_calls import encode_words
+from oracle.recent import Recent
 from oracle.request import Outcome, State, Tracked
 from oracle.service import MAX_REVERTS, ChainService
 from oracle.store import airnode, costs
@@ -47,6 +48,8 @@ if TYPE_CHECKING:
 
 
 REVERTED = "reverted"
+# Anybody can ask as any number of sponsors: this many wishes and lanes are kept at once.
+WISHES, LANES = 10_000, 1_000
 
 
 class Choice(StrEnum):
@@ -115,9 +118,12 @@ class AirnodeService(ChainService[AirnodeRequest]):
     restored_at: int | None = None
     #: Whether the chain is a rollup of the OP stack, which charges for data beside gas.
     rollup: bool = False
-    #: Depths that requesters wish for.
-    wishes: dict[RequestKey, int] = field(default_factory=dict)
-    _lanes: dict[str, Lane] = field(default_factory=dict)
+    #: Depths that requesters wish for, where they are not `depth`. A request whose wish was
+    #: forgotten, as by a restart, was as deep as that when its number was drawn.
+    wishes: Recent[RequestKey, int] = field(default_factory=lambda: Recent(WISHES))
+    #: Lanes by sponsor, and the same by wallet.
+    _lanes: Recent[str, Lane] = field(default_factory=lambda: Recent(LANES))
+    _lanes_of: Recent[str, Lane] = field(default_factory=lambda: Recent(LANES))
     _turns: dict[State, int] = field(default_factory=dict)
     _freed: set[str] = field(default_factory=set)
 
@@ -161,20 +167,23 @@ class AirnodeService(ChainService[AirnodeRequest]):
         """
         Return the lane of a sponsor's wallet.
         """
-        if sponsor not in self._lanes:
-            self._lanes[sponsor] = Lane(
+        lane = self._lanes.get(sponsor)
+        if lane is None:
+            lane = Lane(
                 chain_id=self.chain_id,
                 contract=self.contract,
                 signer=self.keys.sponsor_wallet(sponsor),
                 fees=self.fees,
                 key=self.pool.key,
             )
-        return self._lanes[sponsor]
+            self._lanes.put(sponsor, lane)
+            self._lanes_of.put(lane.wallet, lane)
+        return lane
 
     async def lane_of(self, wallet: str) -> Lane | None:  # noqa: D102 - ChainService
-        for known in self._lanes.values():
-            if known.wallet == wallet:
-                return known
+        known = self._lanes_of.get(wallet)
+        if known is not None:
+            return known
         async with self.database.read() as connection:
             sponsor = await airnode.sponsor_of(connection, self.chain_id, wallet)
         if sponsor is None:
@@ -186,7 +195,8 @@ class AirnodeService(ChainService[AirnodeRequest]):
     def is_deep(  # noqa: D102 - ChainService
         self, request: AirnodeRequest, head: int
     ) -> bool:
-        return head >= request.block_number + self.wishes.get(request.key, self.depth)
+        wish = self.wishes.get(request.key)
+        return head >= request.block_number + (self.depth if wish is None else wish)
 
     def confirmable(self, head: Block) -> Sequence[ColumnElement[bool]]:  # noqa: D102 - ChainService
         depth = 0 if self.policy.lower_confirmations else self.depth

@@ -140,7 +140,7 @@ async def _sort(
     ready: list[tuple[_Tracked, Wanted]] = []
     for tracked, want in wanted:
         key, answer = tracked.request.key, answers[tracked.request.key]
-        service.wishes[key] = _depth(service, want)
+        _remember_wish(service, key, want)
         if _is_too_old(service, answer):
             verdicts.expired.append(tracked)
         elif service.policy.exposed is Choice.FAIL and await _was_public(service, key, answer):
@@ -209,11 +209,14 @@ def _endpoint(request: AirnodeRequest, templates: Mapping[bytes, Template]) -> b
     return templates[request.template_id].endpoint_id
 
 
-def _depth(service: AirnodeService, want: Wanted) -> int:
+def _remember_wish(service: AirnodeService, key: RequestKey, want: Wanted) -> None:
     wish = want.min_confirmations
-    if wish is None:
-        return service.depth
-    return wish if service.policy.lower_confirmations else max(service.depth, wish)
+    if wish is not None and not service.policy.lower_confirmations:
+        wish = max(service.depth, wish)
+    if wish is None or wish == service.depth:
+        service.wishes.drop(key)
+    else:
+        service.wishes.put(key, wish)
 
 
 async def _was_public(service: AirnodeService, key: RequestKey, answer: Answer) -> bool:

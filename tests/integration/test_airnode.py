@@ -15,6 +15,7 @@ import pytest_asyncio
 from click.testing import CliRunner
 from eth_abi.abi import decode, encode
 
+from oracle import airnode_service
 from oracle.airnode_request import AirnodeRequest, Template
 from oracle.chain import transact
 from oracle.chain.mnemonics import Mnemonic, seal
@@ -458,6 +459,22 @@ async def test_withdrawal_returns_the_funds_and_later_requests_wait(new_node: An
         [one] = await airnode.withdrawals(connection, CHAIN_ID, bench.protocol.contract)
     assert one.state == "done"
     assert await bench.reader.balance(wallet) < before // 100
+
+
+async def test_few_lanes_at_hand_serve_many_sponsors(
+    new_node: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(airnode_service, "LANES", 1)
+    node = await new_node()
+    others = [await deploy_moody(node, FINE) for _ in range(2)]
+    consumers = [node.bench.consumer, *others]
+    asked = [await node.ask_from(consumer) for _ in range(2) for consumer in consumers]
+    await node.serve()
+    await node.serve()
+    for request in asked:
+        assert (await node.where(request))[0] is State.DONE
+        assert await received(node, request) == 1
+    assert len(node.service._lanes) == 1
 
 
 async def test_callback_that_fails_is_held_and_then_put_on_record(new_node: Any) -> None:
