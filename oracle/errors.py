@@ -27,7 +27,11 @@ Every error that the package raises on purpose.
     │       └── QuotaExhaustedError
     ├── ChainError                  an endpoint or what it says
     │   ├── EndpointError           (retryable)
+    │   │   ├── UnreachableError    (retryable) nobody listens there, or the line was cut
+    │   │   ├── ThrottledError      (retryable, after `retry_after` seconds)
+    │   │   ├── OtherChainError     (retryable, elsewhere) refused until a restart
     │   │   ├── AnsweredError       (retryable)
+    │   │   │   └── PrunedError     (retryable, elsewhere) it keeps no history that old
     │   │   └── RevertedError       (retryable)
     │   └── InconsistentChainError  (retryable)
     │       └── ForgedLogError      (retryable) no contract emits such a log: an endpoint lies
@@ -239,9 +243,38 @@ class EndpointError(ChainError):
     retryable = True
 
 
+class UnreachableError(EndpointError):
+    """
+    An endpoint could not be reached at all.
+    """
+
+
+class ThrottledError(EndpointError):
+    """
+    An endpoint wants to be asked less, and again after `retry_after` seconds: 0 where it says
+    nothing of that.
+    """
+
+    def __init__(self, message: str, *, retry_after: float = 0.0) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class OtherChainError(EndpointError):
+    """
+    An endpoint serves another chain than it is configured for.
+    """
+
+
 class AnsweredError(EndpointError):
     """
     An endpoint answered, and its answer is an error.
+    """
+
+
+class PrunedError(AnsweredError):
+    """
+    An endpoint does not keep the history that was asked for.
     """
 
 

@@ -19,12 +19,16 @@ from web3.exceptions import (
 )
 from web3.types import RPCEndpoint
 
+from oracle.chain.answers import Words, answered_error, retry_after
+from oracle.chain.ranges import Span
 from oracle.errors import (
     AnsweredError,
     EndpointError,
     InconsistentChainError,
     OracleError,
     RevertedError,
+    ThrottledError,
+    UnreachableError,
 )
 from oracle.evm import TRANSACTION_GAS_CAP, Block, Log, Receipt, Transaction, checksum_address
 from oracle.log import redact_urls
@@ -35,6 +39,7 @@ if TYPE_CHECKING:
     from web3.types import TxParams
 
 TIMEOUT = 10.0
+_TOO_MANY_REQUESTS = 429
 # How endpoints say that a call was tried and failed, not that they could not try it.
 _SAYS_REVERTED = re.compile(
     r"revert|invalid opcode|out of gas|gas required exceeds|stack (under|over)flow|bad jump|"
@@ -134,6 +139,8 @@ class Web3Reader:
 
     def __init__(self, url: str) -> None:
         self.name = redact_urls(url)
+        self._words = Words(url)
+        self.span = Span()
         self._web3 = AsyncWeb3(
             AsyncHTTPProvider(
                 url,
@@ -162,7 +169,7 @@ class Web3Reader:
             if error is None:
                 return reply["result"]
         message = error.get("message", "") if isinstance(error, dict) else error
-        raise AnsweredError(f"{self.name}: {redact_urls(str(message))}")
+        raise self._answered(message)
 
     async def chain_id(self) -> int:
         """
@@ -323,12 +330,42 @@ class Web3Reader:
                 f"{self.name}: the call reverted", data=_revert_data(error.data)
             ) from None
         except Web3RPCError as error:
-            raise AnsweredError(f"{self.name}: {redact_urls(error.message)}") from None
+            raise self._answered(error.message) from None
         except (Web3Exception, aiohttp.ClientError, TimeoutError, OSError) as error:
-            reason = redact_urls(str(error)) or type(error).__name__
-            raise EndpointError(f"{self.name} does not answer: {reason}") from None
+            raise self._noted(self._silence(error)) from None
         except (KeyError, TypeError, AttributeError, ValueError):
-            raise EndpointError(f"{self.name} answered with something malformed") from None
+            raise self._noted(
+                EndpointError(f"{self.name} answered with something malformed")
+            ) from None
+
+    def _answered(self, words: object) -> EndpointError:
+        error = answered_error(self.name, self._words.showable(words))
+        return error if isinstance(error, AnsweredError) else self._noted(error)
+
+    def _silence(self, error: Exception) -> EndpointError:
+        """
+        Say why there is no answer.
+        """
+        if isinstance(error, TimeoutError):
+            return EndpointError(f"{self.name} does not answer within {TIMEOUT:.0f} seconds")
+        if isinstance(error, aiohttp.ClientResponseError):
+            if error.status == _TOO_MANY_REQUESTS:
+                asked = error.headers.get("Retry-After") if error.headers else None
+                return ThrottledError(
+                    f"{self.name} wants to be asked less: status {error.status}",
+                    retry_after=retry_after(asked),
+                )
+            return EndpointError(f"{self.name} does not answer: status {error.status}")
+        reason = self._words.showable(error) or type(error).__name__
+        if isinstance(error, aiohttp.ClientConnectionError | OSError):
+            return UnreachableError(f"{self.name} cannot be reached: {reason}")
+        return EndpointError(f"{self.name} does not answer: {reason}")
+
+    def _noted(self, error: EndpointError) -> EndpointError:
+        """
+        Return the error of an exchange that came to nothing, once somebody has taken note of it.
+        """
+        return error
 
 
 def _revert_data(data: object) -> bytes:

@@ -7,6 +7,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from oracle import log
+from oracle.chain.ranges import span_of
 from oracle.errors import EndpointError, InconsistentChainError
 from oracle.faults import fault_point
 from oracle.protocols.coordinator import BATCH, Cancelled, Committed, Discarded
@@ -52,19 +53,16 @@ async def watch(service: ChainService[Any], head: Block) -> int:
     first, suspect = await _first_block(service, cursor, head)
     await _check_pruned(service, suspect, head)
     moved = await _drop_replaced(service, suspect, head)
-    span = RANGE
+    span = span_of(service.reader)
     while first <= head.number:
-        last = min(first + span - 1, head.number)
+        last = min(first + min(span.width, RANGE) - 1, head.number)
         try:
             moved += await _read_range(service, first, last, head)
-        except EndpointError:
-            # Too many blocks or logs for this endpoint, perhaps: nobody agrees on the words.
-            if last == first:
-                raise
-            span = (last - first + 1) // 2
+        except EndpointError as error:
+            span.refused(last - first + 1, error)
             continue
+        span.works(last - first + 1)
         first = last + 1
-        span = min(2 * span, RANGE)
     return moved + await _confirm(service, head)
 
 
