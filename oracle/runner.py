@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from oracle import log
 from oracle.airnode_service import AirnodeService
-from oracle.errors import ConfigError, OracleError
+from oracle.errors import ChainError, ConfigError, OracleError
 from oracle.pace import Pace
 from oracle.service import Service
 from oracle.steps.airnode_draw import draw_airnode
@@ -79,6 +79,25 @@ class Heads(Protocol):
         ...
 
 
+class Choice(Protocol):
+    """
+    Whoever chooses between passes from which endpoint the next one reads.
+    """
+
+    def passed(self) -> None:
+        """
+        Take note that a pass succeeded.
+        """
+        ...
+
+    def failed(self, error: ChainError) -> float:
+        """
+        Take note that a pass was interrupted; return the seconds until there is an endpoint to
+        read from.
+        """
+        ...
+
+
 S_co = TypeVar("S_co", bound=AnyService, covariant=True)
 
 
@@ -110,10 +129,18 @@ class Link(Protocol[S_co]):
 
     async def connect(self, database: Database, pool: Pool) -> S_co:
         """
-        Check the chain and return the service; the same one when called again.
+        Check the chain and return the service for the next pass, which reads from one endpoint;
+        the same one when called again, but for the endpoints.
 
         Raises `EndpointError` while the chain does not answer, `ConfigError` when it is not what
         it should be.
+        """
+        ...
+
+    @property
+    def endpoints(self) -> Choice:
+        """
+        Who is told how its passes went.
         """
         ...
 
@@ -205,6 +232,7 @@ class Runner:
                         moved = await walk(service, head)
                         # What moved may move on under the same head.
                         seen = None if moved else here
+                    link.endpoints.passed()
                     backoff = _BACKOFF_FIRST
                     if seen is None:
                         await asyncio.sleep(0)
@@ -217,6 +245,9 @@ class Runner:
                     if not (error.retryable or refused):
                         raise
                     pause = _REFUSED_PAUSE if refused else backoff
+                    if isinstance(error, ChainError):
+                        # At once, where another endpoint is there.
+                        pause = link.endpoints.failed(error)
                     log.get().warning("pass_interrupted", error=str(error), retry_in=pause)
                     seen = None
                     backoff = min(backoff * 2, _BACKOFF_MOST)

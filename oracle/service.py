@@ -54,9 +54,9 @@ class ChainService(ABC, Generic[R]):
     database: Database
     pool: Pool
     reader: ChainReader
-    #: Endpoints of others, one of which has to show a request too before its seed is revealed;
-    #: none where the reader's own is trusted.
-    witnesses: tuple[ChainReader, ...]
+    #: Endpoints of others, one of which has to show a request too before its seed is revealed,
+    #: so that none of them reveals nothing; nothing at all where the reader's own is trusted.
+    witnesses: tuple[ChainReader, ...] | None
     sender: Broadcaster
     #: Blocks on top of a block before it counts as settled.
     depth: int

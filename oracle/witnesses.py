@@ -28,7 +28,7 @@ async def shown_by_another(service: ChainService[R], drawn: Sequence[R]) -> list
     Return the requests that an endpoint of somebody else shows too: in the same block, under as
     many others. One endpoint alone could invent a request to learn its value.
     """
-    if not service.witnesses:
+    if service.witnesses is None:
         return list(drawn)
     missing = set(drawn)
     for witness in service.witnesses:

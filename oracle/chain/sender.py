@@ -28,6 +28,9 @@ class Verdict(StrEnum):
     UNANSWERED = "unanswered"  #: it may have them or not
 
 
+#: The endpoint has the bytes.
+TAKEN = (Verdict.ACCEPTED, Verdict.KNOWN)
+
 # Endpoints agree on no codes: these are the words of geth, Nethermind, Besu, Erigon, Reth and
 # anvil.
 _WORDS = (

@@ -5,11 +5,12 @@ From the `[airnode]` section to the services that it describes.
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from oracle import faults, log
 from oracle.cli import claims
-from oracle.cli.chains import checked_endpoints, configured_heads
+from oracle.cli.chains import checked_endpoints, configured_endpoints, configured_heads
 from oracle.errors import ConfigError, InconsistentChainError, RevertedError
 from oracle.given import read_secret_file, secret, variable_of
 
@@ -47,8 +48,6 @@ class ConfiguredAirnode:
 
         Raises `ConfigError` for what is wrong whatever the chain says.
         """
-        from oracle.chain.reader import Web3Reader  # noqa: PLC0415 - web3 is slow to import
-
         self.place = f"airnode.chains.{name}"
         urls = checked_endpoints(self.place, settings)
         check_mnemonic(self.place, settings, keys)
@@ -59,30 +58,26 @@ class ConfiguredAirnode:
         self.lease = f"airnode:{settings.chain_id}:{settings.contract.lower()}"
         self.heads = configured_heads(self.place, settings)
         self.service: AirnodeService | None = None
-        self._readers: list[Web3Reader] = []
-        for url in urls:
-            reader = Web3Reader(url)
-            stack.push_async_callback(reader.close)
-            self._readers.append(reader)
+        self.endpoints = configured_endpoints(self.place, settings, urls)
+        stack.push_async_callback(self.endpoints.close)
 
     async def check(self) -> None:
         """
         Compare what the configuration claims with what the endpoints say; touch nothing.
 
-        Raises `ConfigError` for what a person has to correct, `EndpointError` when an endpoint
-        does not answer.
+        Raises `ConfigError` for what a person has to correct, `EndpointError` when no endpoint
+        answers.
         """
-        settings, first = self.settings, self._readers[0]
-        for reader in self._readers:
-            await claims.check_chain_id(self.place, settings, reader)
-            await claims.check_devnet(self.place, settings, reader)
+        settings = self.settings
+        first, *_ = await self.endpoints.admit()
         if settings.devnet:
             faults.arm()
         await check_rrp(self.place, settings, first)
 
     async def connect(self, database: Database, pool: Pool) -> AirnodeService:
         """
-        Return the service, checked and ready to work; the same one when called again.
+        Return the service for the next pass, checked and ready to work; the same one when called
+        again, but for the endpoints.
 
         Raises as `check` does, and `ConfigError` when the database knows another chain by this id,
         or another Airnode, or when the Airnode is known to answer from another database.
@@ -90,19 +85,27 @@ class ConfiguredAirnode:
         if self.service is None:
             await self.check()
             self.service = await self._build(database, pool)
+        view = self.endpoints.view()
+        if (view.reader, view.witnesses) != (self.service.reader, self.service.witnesses):
+            self.service = replace(
+                self.service,
+                reader=view.reader,
+                witnesses=view.witnesses,
+                estimator=view.reader,
+            )
         return self.service
 
     async def _build(self, database: Database, pool: Pool) -> AirnodeService:
         # Imported here: together they take a second, and `--help` needs none of them.
         from oracle.airnode_service import AirnodeService  # noqa: PLC0415
         from oracle.chain.fees import FeePolicy  # noqa: PLC0415
-        from oracle.chain.sender import Web3Sender  # noqa: PLC0415
         from oracle.protocols.airnode_rrp_v0 import AirnodeProtocol  # noqa: PLC0415
         from oracle.store.stores_file import Claim  # noqa: PLC0415
 
         settings = self.settings
-        reader, *others = self._readers
-        heads = [(await one.block()).number for one in self._readers]
+        view = self.endpoints.view()
+        reader = view.reader
+        heads = [(await one.block()).number for one in (reader, *(view.witnesses or ()))]
         genesis = (await reader.block(0)).hash.hex()
         chain_id, contract = settings.chain_id, settings.contract
         async with database.write() as tx:
@@ -133,8 +136,8 @@ class ConfiguredAirnode:
             database=database,
             pool=pool,
             reader=reader,
-            witnesses=() if settings.is_trusted else tuple(others),
-            sender=Web3Sender(reader),
+            witnesses=view.witnesses,
+            sender=self.endpoints,
             depth=settings.depth,
             start_block=start,
             devnet=settings.devnet,

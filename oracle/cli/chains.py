@@ -4,6 +4,7 @@ From a `[chains.NAME]` section to the service that it describes.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -19,12 +20,12 @@ from oracle.given import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from contextlib import AsyncExitStack
     from decimal import Decimal
 
+    from oracle.chain.failover import Endpoint, Endpoints
     from oracle.chain.heads import HeadSubscription
-    from oracle.chain.reader import Web3Reader
     from oracle.chain.wallets import LocalSigner
     from oracle.chain_settings import EndpointSettings
     from oracle.config import ChainSettings
@@ -48,8 +49,6 @@ class ConfiguredChain:
 
         Raises `ConfigError` for what is wrong whatever the chain says.
         """
-        from oracle.chain.reader import Web3Reader  # noqa: PLC0415 - web3 is slow to import
-
         urls = checked_endpoints(f"chains.{name}", settings)
         self.name = name
         self.settings = settings
@@ -58,25 +57,20 @@ class ConfiguredChain:
         self.keep_days = keep_days
         self.signer = configured_signer(name, settings)
         self.service: Service | None = None
-        self._readers: list[Web3Reader] = []
-        for url in urls:
-            reader = Web3Reader(url)
-            stack.push_async_callback(reader.close)
-            self._readers.append(reader)
+        self.endpoints = configured_endpoints(f"chains.{name}", settings, urls)
+        stack.push_async_callback(self.endpoints.close)
 
     async def check(self) -> None:
         """
         Compare what the configuration claims with what the endpoints say; touch nothing.
 
-        Raises `ConfigError` for what a person has to correct, `EndpointError` when an endpoint
-        does not answer.
+        Raises `ConfigError` for what a person has to correct, `EndpointError` when no endpoint
+        answers.
         """
         from oracle.chain.probe import probe_block_hash  # noqa: PLC0415 - web3 is slow to import
 
-        name, settings, first = self.name, self.settings, self._readers[0]
-        for reader in self._readers:
-            await claims.check_chain_id(f"chains.{name}", settings, reader)
-            await claims.check_devnet(f"chains.{name}", settings, reader)
+        name, settings = self.name, self.settings
+        first, *_ = await self.endpoints.admit()
         if settings.devnet:
             faults.arm()
         await claims.check_code(name, settings, first)
@@ -89,26 +83,30 @@ class ConfiguredChain:
 
     async def connect(self, database: Database, pool: Pool) -> Service:
         """
-        Return the service, checked and ready to work; the same one when called again.
+        Return the service for the next pass, checked and ready to work; the same one when called
+        again, but for the endpoints.
 
         Raises as `check` does, and `ConfigError` when the database knows another chain by this id.
         """
         if self.service is None:
             await self.check()
             self.service = await self._build(database, pool)
+        view = self.endpoints.view()
+        if (view.reader, view.witnesses) != (self.service.reader, self.service.witnesses):
+            self.service = replace(self.service, reader=view.reader, witnesses=view.witnesses)
         return self.service
 
     async def _build(self, database: Database, pool: Pool) -> Service:
         # Imported here: together they take a second, and `--help` needs none of them.
         from oracle.chain.fees import FeePolicy  # noqa: PLC0415
-        from oracle.chain.sender import Web3Sender  # noqa: PLC0415
         from oracle.lane import Lane  # noqa: PLC0415
         from oracle.pricing import FeeBand  # noqa: PLC0415
         from oracle.protocols.coordinator import CoordinatorProtocol  # noqa: PLC0415
         from oracle.service import Service  # noqa: PLC0415
 
         settings = self.settings
-        reader, *others = self._readers
+        view = self.endpoints.view()
+        reader = view.reader
         window, start_block = [
             CoordinatorProtocol.decode_uint(await reader.call(settings.coordinator, view))
             for view in (CoordinatorProtocol.WINDOW, CoordinatorProtocol.DEPLOYED_AT)
@@ -135,8 +133,8 @@ class ConfiguredChain:
             database=database,
             pool=pool,
             reader=reader,
-            witnesses=() if settings.is_trusted else tuple(others),
-            sender=Web3Sender(reader),
+            witnesses=view.witnesses,
+            sender=self.endpoints,
             lane=lane,
             protocol=CoordinatorProtocol(settings.chain_id, settings.coordinator),
             depth=settings.depth,
@@ -200,6 +198,19 @@ def checked_endpoints(place: str, settings: EndpointSettings) -> list[str]:
             "and set trusted = true"
         )
     return urls
+
+
+def configured_endpoints(place: str, settings: EndpointSettings, urls: Sequence[str]) -> Endpoints:
+    """
+    Return a chain's endpoints, none of which has answered yet.
+    """
+    from oracle.chain.failover import Endpoints  # noqa: PLC0415 - web3 is slow to import
+
+    async def admit(endpoint: Endpoint) -> None:
+        await claims.check_chain_id(place, settings, endpoint)
+        await claims.check_devnet(place, settings, endpoint)
+
+    return Endpoints(urls, settings.chain_id, trusted=settings.is_trusted, admit=admit)
 
 
 def configured_heads(place: str, settings: EndpointSettings) -> HeadSubscription | None:

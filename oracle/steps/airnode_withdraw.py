@@ -138,7 +138,7 @@ async def _is_witnessed(service: AirnodeService, one: Withdrawal) -> bool:
     Return whether a second endpoint shows it too: one alone could invent withdrawals, which fail
     at the sponsor's expense.
     """
-    for witness in service.witnesses:
+    for witness in service.witnesses or ():
         try:
             if await _is_there(service, witness, one):
                 return True
@@ -146,7 +146,7 @@ async def _is_witnessed(service: AirnodeService, one: Withdrawal) -> bool:
             if not error.retryable:
                 raise
             log.get().warning("witness_silent", error=str(error))
-    return not service.witnesses
+    return service.witnesses is None
 
 
 async def _gas(service: AirnodeService, one: Withdrawal, call: bytes) -> int:

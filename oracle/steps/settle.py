@@ -142,7 +142,7 @@ async def _are_passed(service: Service, discard: Discard, settled: int) -> bool:
     if not await passed(service.reader):
         log.get().warning("discard_unconfirmed", up_to=discard.up_to)
         return False
-    for witness in service.witnesses:
+    for witness in service.witnesses or ():
         try:
             if await passed(witness):
                 return True
@@ -150,4 +150,4 @@ async def _are_passed(service: Service, discard: Discard, settled: int) -> bool:
             if not error.retryable:
                 raise
             log.get().warning("witness_silent", error=str(error))
-    return not service.witnesses
+    return service.witnesses is None

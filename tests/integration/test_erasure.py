@@ -214,6 +214,6 @@ async def test_an_endpoint_alone_cannot_have_seeds_erased_by_a_discard_that_it_m
     await bench.mine()
     await settle(bench.service, await service.reader.block())
     assert len(await _sealed(bench, range(1, 100))) == 99
-    bench.service = replace(bench.service, witnesses=())
+    bench.service = replace(bench.service, witnesses=None)
     await settle(bench.service, await service.reader.block())
     assert len(await _sealed(bench, range(1, 100))) == 0
