@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING
 import pytest
 import pytest_socket
 import structlog
+from eth_keyfile import keyfile
 from hypothesis import settings
+
+from oracle.chain import mnemonics
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,6 +24,9 @@ HERE = Path(__file__).parent
 # Tests through Ape have their own root and fixtures: scripts/ape.sh test tests/ape.
 collect_ignore = ["ape"]
 KINDS = frozenset({"unit", "sources", "store", "contracts", "integration", "e2e"})
+
+# Full strength takes most of a second to write and again to read.
+LIGHT = 1 << 10
 
 # A loaded machine is no reason for a property to fail.
 settings.register_profile("oracle", deadline=None)
@@ -75,3 +81,28 @@ def postgres() -> Iterator[Postgres]:
 
     with running_postgres() as server:
         yield server
+
+
+def _lighten(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(keyfile, "get_default_work_factor_for_kdf", lambda _: LIGHT)
+    patch.setitem(mnemonics._SCRYPT, "n", LIGHT)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def light_keystores() -> Iterator[pytest.MonkeyPatch]:
+    """
+    Let this process write keystores and mnemonics' files that cost little to open.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        _lighten(patch)
+        yield patch
+
+
+@pytest.fixture
+def full_strength(light_keystores: pytest.MonkeyPatch) -> Iterator[None]:
+    """
+    Write them as the product does.
+    """
+    light_keystores.undo()
+    yield
+    _lighten(light_keystores)

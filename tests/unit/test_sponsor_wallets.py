@@ -210,6 +210,14 @@ def test_other_mnemonic_is_not_well_known() -> None:
     assert not Mnemonic.from_words(WORDS).well_known
 
 
+def test_encrypted_file_costs_a_guess_as_much_as_a_keystore(full_strength: None) -> None:
+    mnemonic = Mnemonic.from_words(WORDS)
+    text = mnemonics.seal(mnemonic, AirnodeKeys(mnemonic).xpub, PASSWORD)
+    told = json.loads(text)["crypto"]["kdfparams"]
+    assert (told["n"], told["r"], told["p"], told["dklen"]) == (262_144, 8, 1, 32)
+    assert mnemonics.unseal(text, PASSWORD, PATH) == mnemonic
+
+
 def test_encrypted_file_gives_the_mnemonic_back() -> None:
     mnemonic = Mnemonic.from_words(WORDS)
     keys = AirnodeKeys(mnemonic)

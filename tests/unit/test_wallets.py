@@ -98,6 +98,13 @@ def test_keystore_gives_its_key_back_with_its_password_alone() -> None:
     assert str(caught.value) == "the keystore keys/operator.json does not open with this password"
 
 
+def test_keystore_costs_a_guess_most_of_a_second(full_strength: None) -> None:
+    address, text = create_keystore("a long password")
+    told = json.loads(text)["crypto"]["kdfparams"]
+    assert (told["n"], told["r"], told["p"], told["dklen"]) == (262_144, 8, 1, 32)
+    assert from_keystore(text, "a long password", PATH).address == address
+
+
 def test_new_keystores_hold_different_keys_and_nothing_in_clear() -> None:
     address, text = create_keystore("a long password")
     other, _ = create_keystore("a long password")
