@@ -13,129 +13,119 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-import pytest_asyncio
 
 import oracle
 from oracle.devnet.audit import audit
 from oracle.devnet.demo import Progress, follow, roll, roll_call
 from oracle.devnet.network import Devnet, Ground
-from oracle.errors import OracleError
 from oracle.protocols.coordinator import CoordinatorProtocol
 from oracle.steps.send import REPLACE_AFTER
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import Mapping
 
 pytestmark = pytest.mark.e2e
 
-ROLLS = 4
-PATIENCE = 30
+PATIENCE = 60
 FULFILL = "0x" + CoordinatorProtocol(1, "0x" + 40 * "0").encode_fulfill([], []).hex()[:8]
-FAULT_POINTS = sorted(
-    {
+# In the order in which a new node passes them on the way to its first root.
+COMMIT_POINTS = [
+    *("refilled", "epoch-intended", "epoch-advanced", "epoch-bound", "batch-bound", "batch-built"),
+    *("commit-signed", "sent-recorded", "broadcast", "mined"),
+]
+REQUEST_POINTS = [
+    *("observed", "confirmed", "drawn", "signed", "sent-recorded", "broadcast", "mined", "done"),
+]
+# Only a transaction that nobody mines is replaced.
+SPECIAL = {"replaced"}
+# Above what a node bids that saw a base fee of one gwei, for longer than it waits.
+SPIKE = 50 * 10**9
+
+
+def test_every_point_that_a_request_or_a_root_passes_is_one_where_it_is_killed() -> None:
+    found = {
         name
         for path in Path(oracle.__file__).parent.rglob("*.py")
         # What an Airnode request alone passes: test_kill_airnode.py kills there.
         if not path.name.startswith("airnode_")
         for name in re.findall(r'fault_point\("([a-z-]+)"\)', path.read_text(encoding="utf-8"))
     }
-)
-# Only a transaction that nobody mines is replaced: a test of its own kills there.
-FAULT_POINTS.remove("replaced")
-# The gateway's own, where test_gateway.py kills, and those of changing the pool key.
-FAULT_POINTS = [point for point in FAULT_POINTS if not point.startswith(("reply-", "rotation-"))]
-# Above what a node bids that saw a base fee of one gwei, for longer than it waits.
-SPIKE = 50 * 10**9
+    # The gateway's own, where test_gateway.py kills, and those of changing the pool key.
+    found = {name for name in found if not name.startswith(("reply-", "rotation-"))}
+    assert found == {*COMMIT_POINTS, *REQUEST_POINTS, *SPECIAL}
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def ground(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Ground]:
-    async with Ground(
-        tmp_path_factory.mktemp("ground"), mining=("--block-time", "0.3")
-    ) as running:
-        yield running
-
-
-def test_there_are_fault_points_between_all_steps() -> None:
-    assert {"observed", "confirmed", "drawn", "signed", "sent-recorded", "broadcast", "mined"} <= {
-        *FAULT_POINTS
-    }
-
-
-@pytest.mark.asyncio(loop_scope="module")
-@pytest.mark.parametrize("point", FAULT_POINTS)
-async def test_a_node_killed_there_loses_nothing_and_repeats_nothing(
-    point: str, ground: Ground, tmp_path: Path
-) -> None:
-    devnet = Devnet(tmp_path, ground)
-    await devnet.prepare()
+async def dies(devnet: Devnet, point: str) -> None:
+    """
+    Wait for the node's death at a fault point.
+    """
+    assert devnet.node is not None
     try:
-        node = await devnet.start_node({"ORACLE_FAULT_POINT": point})
-        try:
-            await devnet.until_committed()
-        except OracleError:
-            assert node.exit_code == -signal.SIGKILL
-            await devnet.start_node()
-            await devnet.until_committed()
-
-        progress = Progress(total=ROLLS)
-        await roll(devnet, progress, ROLLS)
-        try:
-            await follow(devnet, progress, ROLLS)
-        except OracleError:
-            assert node.exit_code == -signal.SIGKILL
-            await devnet.start_node()
-            await follow(devnet, progress, ROLLS)
-        if devnet.node is node:
-            # What comes after the chain has its values: the node's own book-keeping.
-            assert await node.wait() == -signal.SIGKILL
-            await devnet.start_node()
-        assert node.exit_code == -signal.SIGKILL, "the fault point was never reached"
-
-        report = await audit(devnet.reader, devnet.deployment.coordinator, devnet.deployment.dice)
-        assert report.clean
-        assert report.fulfilled == ROLLS
-        await devnet.until_settled(ROLLS)
-    finally:
-        await devnet.__aexit__()
-    check_books(tmp_path, ROLLS)
+        async with asyncio.timeout(PATIENCE):
+            assert await devnet.node.wait() == -signal.SIGKILL, devnet.node.last_lines()
+    except TimeoutError:
+        pytest.fail(f"the fault point {point} was never reached")
 
 
-async def test_a_node_killed_between_a_replacement_and_its_broadcast_serves_once(
-    tmp_path: Path,
-) -> None:
-    async with Ground(tmp_path, mining=("--block-time", "1")) as ground:
+def killed_at(point: str) -> Mapping[str, str]:
+    return {"ORACLE_FAULT_POINT": point}
+
+
+async def committed(devnet: Devnet) -> bool:
+    answer = await devnet.reader.call(devnet.deployment.coordinator, CoordinatorProtocol.SEEDS)
+    return CoordinatorProtocol.decode_counters(answer).committed > 0
+
+
+async def test_a_node_killed_anywhere_loses_nothing_and_repeats_nothing(tmp_path: Path) -> None:
+    progress = Progress(total=2 * len(REQUEST_POINTS) + 1, node_alive=False)
+    async with Ground(tmp_path, mining=("--block-time", "0.3")) as ground:
         devnet = Devnet(tmp_path, ground)
         await devnet.prepare()
         try:
-            node = await devnet.start_node({"ORACLE_FAULT_POINT": "replaced"})
-            await devnet.until_committed()
-            await ground.reader.rpc("evm_setIntervalMining", 0)
-            await roll_call(devnet)
-            while not await fulfillment_waits(devnet):
-                await ground.reader.rpc("evm_mine")
-            await ground.reader.rpc("anvil_setNextBlockBaseFeePerGas", hex(SPIKE))
-            for _ in range(REPLACE_AFTER + 2):
-                await ground.reader.rpc("evm_mine")
-            async with asyncio.timeout(PATIENCE):
-                assert await node.wait() == -signal.SIGKILL
+            for point in COMMIT_POINTS:
+                await devnet.start_node(killed_at(point))
+                await dies(devnet, point)
+            assert await committed(devnet)
+
+            for point in REQUEST_POINTS:
+                await devnet.start_node(killed_at(point))
+                await roll(devnet, progress, 2)
+                await dies(devnet, point)
+            assert progress.requested == 2 * len(REQUEST_POINTS)
+
+            await devnet.start_node(killed_at("replaced"))
+            await follow(devnet, progress, progress.requested)
+            await until_replaced(devnet)
+            progress.requested += 1
+            await dies(devnet, "replaced")
 
             await devnet.start_node()
             await ground.reader.rpc("evm_setIntervalMining", 1)
-            await follow(devnet, Progress(total=1), 1)
+            progress.node_alive = True
+            await follow(devnet, progress, progress.total)
             report = await audit(
                 devnet.reader, devnet.deployment.coordinator, devnet.deployment.dice
             )
             assert report.clean
-            await devnet.until_settled(1)
+            assert report.fulfilled == progress.total
+            await devnet.until_settled(progress.total)
         finally:
             await devnet.__aexit__()
-    check_books(tmp_path, 1)
-    with sqlite3.connect(tmp_path / "oracle.db") as database:
-        [tries] = database.execute(
-            "SELECT count(*) FROM attempts GROUP BY transaction_id ORDER BY count(*) DESC LIMIT 1"
-        ).fetchone()
-        assert tries >= 2, "nothing was replaced"
+    check_books(tmp_path, progress.total)
+
+
+async def until_replaced(devnet: Devnet) -> None:
+    """
+    Leave a fulfillment unmined for so long, and so cheap, that it is replaced.
+    """
+    rpc = devnet.reader.rpc
+    await rpc("evm_setIntervalMining", 0)
+    await roll_call(devnet)
+    while not await fulfillment_waits(devnet):
+        await rpc("evm_mine")
+    await rpc("anvil_setNextBlockBaseFeePerGas", hex(SPIKE))
+    for _ in range(REPLACE_AFTER + 2):
+        await rpc("evm_mine")
 
 
 async def fulfillment_waits(devnet: Devnet) -> bool:
@@ -166,3 +156,13 @@ def check_books(folder: Path, count: int) -> None:
         assert reused == []
         nonces = [n for (n,) in database.execute("SELECT nonce FROM transactions ORDER BY nonce")]
         assert nonces == list(range(nonces[0], nonces[0] + len(nonces)))
+        restored = database.execute("SELECT name FROM settings WHERE name = 'restored_epoch'")
+        assert restored.fetchall() == [], "a crash was taken for a restored backup"
+        [lost] = database.execute(
+            "SELECT count(*) FROM blocks WHERE purpose IS NULL AND ciphertext IS NULL"
+        ).fetchone()
+        assert lost == 0, "a crash cost blocks"
+        [tries] = database.execute(
+            "SELECT count(*) FROM attempts GROUP BY transaction_id ORDER BY count(*) DESC LIMIT 1"
+        ).fetchone()
+        assert tries >= 2, "nothing was replaced"
