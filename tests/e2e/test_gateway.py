@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.e2e
 
+# More than one reply for each client.
+SOME = 100
+
 
 async def start(
     folder: Path,
@@ -103,9 +106,12 @@ key_file = "anu.key"
     return {"Authorization": f"Bearer {created['key']}"}
 
 
-async def draw_until_gone(url: str, headers: dict[str, str], most: int) -> list[bytes]:
+async def draw_until_gone(
+    url: str, headers: dict[str, str], most: int, some: asyncio.Event | None = None
+) -> list[bytes]:
     """
-    Draw as fifty clients until the gateway is gone, or so many blocks have come.
+    Draw as fifty clients until the gateway is gone, or so many blocks have come; say when there
+    are some.
     """
     drawn: list[bytes] = []
 
@@ -123,6 +129,8 @@ async def draw_until_gone(url: str, headers: dict[str, str], most: int) -> list[
             assert reply.status_code == 200
             assert reply.headers["X-Entropy-Simulated"] == "1"
             drawn.extend(base64.b64decode(block) for block in reply.json()["entropy"])
+            if some is not None and len(drawn) > SOME:
+                some.set()
 
     limits = httpx.Limits(max_connections=50)
     async with httpx.AsyncClient(trust_env=False, limits=limits, timeout=30) as http:
@@ -130,32 +138,32 @@ async def draw_until_gone(url: str, headers: dict[str, str], most: int) -> list[
     return drawn
 
 
-@pytest.mark.parametrize("point", ["reply-bound:2", "reply-committed:2", "epoch-advanced:2", ""])
-async def test_kill_while_serving_serves_no_block_twice(
-    tmp_path: Path, configured: dict[str, str], point: str
+async def test_killed_again_and_again_while_serving_it_serves_no_block_twice(
+    tmp_path: Path, configured: dict[str, str]
 ) -> None:
     options = ("--config", "gateway.toml", "--allow-simulated")
-    env = {"ORACLE_FAULT_POINT": point} if point else {}
-    process, url = await start(tmp_path, "first", *options, env=env)
-    if point:
-        before = await draw_until_gone(url, configured, most=10**6)
+    drawn: list[bytes] = []
+    for point in ("reply-bound:2", "reply-committed:2", "epoch-advanced:2"):
+        process, url = await start(tmp_path, point, *options, env={"ORACLE_FAULT_POINT": point})
+        drawn += await draw_until_gone(url, configured, most=10**6)
         assert await process.wait() == -9
-    else:
-        drawing = asyncio.create_task(draw_until_gone(url, configured, most=10**6))
-        await asyncio.sleep(1)
-        await process.kill()
-        before = await drawing
-        assert before
-    process, url = await start(tmp_path, "second", *options)
-    after = await draw_until_gone(url, configured, most=500)
-    assert len(after) >= 500
-    assert len({*before, *after}) == len(before) + len(after)
+    process, url = await start(tmp_path, "anywhere", *options)
+    some = asyncio.Event()
+    drawing = asyncio.create_task(draw_until_gone(url, configured, most=10**6, some=some))
+    await some.wait()
+    await process.kill()
+    drawn += await drawing
+    process, url = await start(tmp_path, "last", *options)
+    last = await draw_until_gone(url, configured, most=300)
+    assert len(last) >= 300
+    drawn += last
+    assert len(set(drawn)) == len(drawn)
     assert await process.stop() == 0
     listed = json.loads(
         await oracle(tmp_path, "gateway", "key", "list", "--config", "gateway.toml", "--json")
     )
     # What was committed and did not arrive counts too; what arrived was counted.
-    assert listed[0]["drawnBytes"] >= 32 * (len(before) + len(after))
+    assert listed[0]["drawnBytes"] >= 32 * len(drawn)
 
 
 def authority(folder: Path, name: str) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
