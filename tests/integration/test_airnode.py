@@ -37,6 +37,7 @@ from oracle.store import airnode
 from oracle.store.airnode import airnode_purpose
 from oracle.store.seal import PoolKey
 from tests.airnode import ETHER, MNEMONIC, UINT256, UINT256_ARRAY, AirnodeBench, call
+from tests.migrated import lay_database
 from tests.solidity import compiled
 
 if TYPE_CHECKING:
@@ -148,6 +149,8 @@ async def new_node(
                 bench = await AirnodeBench.deploy(ground.reader)
                 await ground.reader.rpc("evm_setAutomine", False)  # noqa: FBT003 - JSON-RPC
             path = configure(tmp_path, ground, bench, chain)
+            if not (tmp_path / "oracle.db").exists():
+                lay_database(tmp_path / "oracle.db")
             runner = await compose(Settings.load(path), stack)
             [link] = runner.airnodes
             service = await link.connect(runner.database, runner.pool)

@@ -24,6 +24,7 @@ from oracle.store.pool import Pool
 from oracle.store.schema import blocks
 from oracle.store.seal import EpochFile, PoolKey
 from tests.factories import make_block, make_seed
+from tests.migrated import lay_database
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -50,6 +51,8 @@ class Gateway:
 
     @contextlib.asynccontextmanager
     async def open(self) -> AsyncIterator[None]:
+        if not self.path.exists():
+            lay_database(self.path)
         self.database = await Database.open(self.path, Access.NODE)
         self.pool = Pool(PoolKey(bytes(32)), self.epoch)
         assert await self.pool.unlock(self.database) == 0

@@ -15,6 +15,7 @@ from oracle.store.pool import Pool
 from oracle.store.seal import EpochFile, PoolKey
 from oracle.store.sqlite import SqliteDatabase
 from tests.databases import POSTGRES, SQLITE, Copy
+from tests.migrated import lay_database
 from tests.postgres import BLANK
 
 if TYPE_CHECKING:
@@ -28,10 +29,10 @@ if TYPE_CHECKING:
 @pytest.fixture(params=[SQLITE, POSTGRES])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Path | DatabaseUrl:
     """
-    Where an empty database is, or can be made.
+    Where an empty database is.
     """
     if request.param == SQLITE:
-        return tmp_path / "oracle.db"
+        return lay_database(tmp_path / "oracle.db")
     server: Postgres = request.getfixturevalue("postgres")
     return server.blank()
 

@@ -31,6 +31,7 @@ from oracle.store.pool import Pool
 from oracle.store.seal import EpochFile, PoolKey
 from tests.airnode import MNEMONIC
 from tests.factories import hash32, make_block, make_request
+from tests.migrated import lay_database
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -145,6 +146,7 @@ class Desk:
 @pytest.fixture
 def desk(tmp_path: Path) -> Desk:
     (tmp_path / "oracle.toml").write_text(CONFIG, encoding="utf-8")
+    lay_database(tmp_path / "oracle.db")
     sealed = tmp_path / "mnemonic.json"
     sealed.touch(mode=0o600)
     sealed.write_text(seal(MNEMONIC, KEYS.xpub, "never asked for"), encoding="utf-8")

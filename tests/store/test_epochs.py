@@ -8,7 +8,6 @@ import asyncio
 import shutil
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given, settings
@@ -24,9 +23,7 @@ from oracle.store.replies import Replies
 from oracle.store.seal import Epoch, EpochFile, PoolKey
 from tests.databases import Copy, path_of
 from tests.factories import make_block
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from tests.migrated import lay_database
 
 pytestmark = pytest.mark.store
 
@@ -228,22 +225,6 @@ async def test_missing_epoch_file_is_refused_until_its_number_is_written_into_it
     assert not await is_restored(database)
 
 
-@pytest.fixture(scope="module")
-def template() -> Iterator[Path]:
-    """
-    A database file with an empty pool.
-    """
-    with tempfile.TemporaryDirectory() as name:
-        path = Path(name) / "oracle.db"
-
-        async def make() -> None:
-            database = await Database.open(path, Access.NODE)
-            await database.close()
-
-        asyncio.run(make())
-        yield path
-
-
 ACTS = st.one_of(
     st.just("bind"),
     st.sampled_from(POINTS),
@@ -255,20 +236,17 @@ ACTS = st.one_of(
 @settings(max_examples=12)
 @given(acts=st.lists(ACTS, min_size=1, max_size=14))
 def test_no_block_is_used_twice_and_no_crash_costs_one(
-    template: Path, acts: list[str | tuple[str, int]]
+    acts: list[str | tuple[str, int]],
 ) -> None:
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         fuse = Fuse()
         patch.setattr(epochs, "fault_point", fuse)
-        asyncio.run(live(Path(folder), template, fuse, acts))
+        asyncio.run(live(Path(folder), fuse, acts))
 
 
-async def live(
-    folder: Path, template: Path, fuse: Fuse, acts: list[str | tuple[str, int]]
-) -> None:
-    shutil.copy(template, folder / "0.db")
+async def live(folder: Path, fuse: Fuse, acts: list[str | tuple[str, int]]) -> None:
     epoch = EpochFile(folder / "epoch")
-    database = await Database.open(folder / "0.db", Access.NODE)
+    database = await Database.open(lay_database(folder / "0.db"), Access.NODE)
     pool = Pool(PoolKey(bytes(32)), epoch)
     await pool.unlock(database)
     async with database.write() as tx:

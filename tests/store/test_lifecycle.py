@@ -29,6 +29,7 @@ from oracle.store import requests
 from oracle.store.engine import Access, Database
 from oracle.store.schema import requests as table
 from tests.factories import make_outcome, make_request
+from tests.migrated import lay_database
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -55,7 +56,7 @@ class Lifecycle(RuleBasedStateMachine):
         self.loop = asyncio.Runner()
         self.folder = tempfile.TemporaryDirectory()
         self.database = self.loop.run(
-            Database.open(Path(self.folder.name) / "oracle.db", Access.NODE)
+            Database.open(lay_database(Path(self.folder.name) / "oracle.db"), Access.NODE)
         )
 
     def teardown(self) -> None:

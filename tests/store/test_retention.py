@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-import shutil
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -47,6 +46,7 @@ from tests.factories import (
     make_outcome,
     make_request,
 )
+from tests.migrated import lay_database
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
@@ -292,20 +292,6 @@ async def test_the_mark_never_falls(database: Database, pool: Pool) -> None:
         assert await retention.get_mark(tx, *PLACE) == Mark(MARK.number, hash32("mark", 0))
 
 
-@pytest.fixture(scope="module")
-def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """
-    A database to be copied: its migrations take longer than what is done with it.
-    """
-    path = tmp_path_factory.mktemp("empty") / "oracle.db"
-
-    async def make() -> None:
-        await (await Database.open(path, Access.NODE)).close()
-
-    asyncio.run(make())
-    return path
-
-
 ends = st.sampled_from(State)
 lives = st.lists(st.tuples(ends, st.booleans(), st.integers(0, 150)), max_size=20)
 
@@ -313,11 +299,11 @@ lives = st.lists(st.tuples(ends, st.booleans(), st.integers(0, 150)), max_size=2
 @settings(max_examples=40, deadline=None)
 @given(lives, st.integers(0, 250), st.integers(1, 25), st.integers(1, 7))
 def test_whatever_is_pruned_the_chain_told_again_changes_nothing(
-    empty: Path, ends: list[tuple[State, bool, int]], up_to_block: int, limit: int, span: int
+    ends: list[tuple[State, bool, int]], up_to_block: int, limit: int, span: int
 ) -> None:
     async def play(folder: Path) -> None:
-        path = shutil.copy(empty, folder)
-        database = await Database.open(Path(path), Access.ACT)
+        path = lay_database(folder / "oracle.db")
+        database = await Database.open(path, Access.ACT)
         pool = Pool(PoolKey(bytes(range(32))), EpochFile(folder / "epoch"))
         made = [
             make_request(index, block_number=block) for index, (_, _, block) in enumerate(ends)
