@@ -23,6 +23,7 @@ from oracle.request import RandomnessRequest, State
 from oracle.runner import walk
 from oracle.steps.refill import refill
 from oracle.store import batches, requests
+from tests.migrated import lay_database
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -161,6 +162,7 @@ async def new_bench(
             ]
             lines += [f"{name} = {value}" for name, value in chain.items()]
             path.write_text("\n".join(lines), encoding="utf-8")
+            lay_database(tmp_path / "oracle.db")
             runner = await compose(Settings.load(path), stack)
             [link] = runner.links
             service = await link.connect(runner.database, runner.pool)
