@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 HERE = Path(__file__).parent
 # Tests through Ape have their own root and fixtures: scripts/ape.sh test tests/ape.
 collect_ignore = ["ape"]
-KINDS = frozenset({"unit", "sources", "store", "contracts", "integration", "e2e"})
+KINDS = frozenset({"unit", "sources", "store", "contracts", "integration", "e2e", "chaos"})
 
 # Full strength takes most of a second to write and again to read.
 LIGHT = 1 << 10
