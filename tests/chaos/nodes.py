@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 # Ticks after which a node that ended by itself is started again, as a service manager does.
 RESTART_AFTER = 4
+_STARTED = b'"event": "node_started"'
 # What no node passes by itself: a gateway's points, and those of verbs and withdrawals.
 _OTHERS = ("reply-", "rotation-", "withdrawal-")
 
@@ -55,6 +56,7 @@ class Node:
         self._frozen_until: int | None = None
         self._point = ""
         self._told = False
+        self._log_began, self._ready = 0, False
 
     @property
     def running(self) -> bool:
@@ -69,10 +71,32 @@ class Node:
         """
         return "" if self._process is None else self._process.last_lines(1)
 
+    @property
+    def starting(self) -> bool:
+        """
+        Whether it is alive, awake and not yet at work.
+        """
+        if self._ready or self._frozen_until is not None or not self.running:
+            return False
+        assert self._process is not None
+        with self._process.log.open("rb") as log:
+            log.seek(self._log_began)
+            self._ready = _STARTED in log.read()
+        return not self._ready
+
+    @property
+    def at_work(self) -> bool:
+        """
+        Whether it is alive, awake and started.
+        """
+        return self.running and self._frozen_until is None and not self.starting
+
     async def start(self, point: str = "") -> None:
         """
         Start it, to die at a fault point if one is named.
         """
+        log = self.folder / "node.log"
+        self._log_began, self._ready = log.stat().st_size if log.exists() else 0, False
         env = {VARIABLE: point} if point else {}
         argv = [sys.executable, "-m", "oracle", "run", "--config", "oracle.toml", "--log-json"]
         self._process = await Process.start("node", argv, self.folder, env)

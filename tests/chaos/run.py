@@ -35,6 +35,7 @@ BLOCK_SECONDS = 0.5
 # Seconds that nothing may move in the calm before what is open counts as lost.
 PATIENCE = 150.0
 _SAY_EVERY = 5.0
+_START_MOST, _START_LOOK = 20.0, 0.1
 # In the calm: how often it is looked whether all is settled, in ticks.
 _LOOK_EVERY = 4
 # How many are asked again at once.
@@ -159,6 +160,7 @@ class Run:
         await site.keep_gateway(tick)
         if site.server is not None:
             await site.server.keep(tick)
+        await self._wait_for_node()
         await self._drop_some()
         await site.chain.mine(tick)
         await site.chain.note_final(site.wallets)
@@ -167,6 +169,20 @@ class Run:
         await self._progress()
         self._tick += 1
         await asyncio.sleep(max(0.0, started + self._block_seconds - time.monotonic()))
+
+    async def _wait_for_node(self) -> None:
+        """
+        Let no block pass while the only nodes that are up are starting: how long that takes is the
+        machine's, and a node that never gets to work proves nothing.
+        """
+        nodes = self.site.nodes
+        deadline = time.monotonic() + _START_MOST
+        while (
+            any(node.starting for node in nodes)
+            and not any(node.at_work for node in nodes)
+            and time.monotonic() < deadline
+        ):
+            await asyncio.sleep(_START_LOOK)
 
     async def _begin(self, fault: Fault) -> None:
         site = self.site
