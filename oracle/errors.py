@@ -64,6 +64,20 @@ class OracleError(Exception):
     retryable: bool = False
 
 
+def one_of(group: ExceptionGroup[Exception]) -> Exception:
+    """
+    Return the error that stands for those of tasks that ran at once: one that does not pass by
+    itself if there is any, and one that nobody raised on purpose before all others.
+    """
+    errors = [
+        one_of(error) if isinstance(error, ExceptionGroup) else error for error in group.exceptions
+    ]
+    return min(
+        errors,
+        key=lambda error: (isinstance(error, OracleError), getattr(error, "retryable", False)),
+    )
+
+
 class ConfigError(OracleError):
     """
     What a person configured cannot be run.

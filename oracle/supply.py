@@ -26,6 +26,7 @@ from oracle.errors import (
     SourceThrottledError,
     SourceTrustError,
     SourceUnavailableError,
+    one_of,
 )
 from oracle.store import sources as store
 from oracle.store.sources import Delivery, SourceRecord, SourceState
@@ -532,10 +533,14 @@ class Supplies:
                 round_id = await store.open_round(
                     tx, self.per_seed, [supply.name for supply in chosen]
                 )
-            async with asyncio.TaskGroup() as tasks:
-                for supply in lacking:
-                    wanted = (chunks - supply.stock) * INPUT_BYTES
-                    tasks.create_task(supply.draw(database, round_id, wanted))
+            try:
+                async with asyncio.TaskGroup() as tasks:
+                    for supply in lacking:
+                        wanted = (chunks - supply.stock) * INPUT_BYTES
+                        tasks.create_task(supply.draw(database, round_id, wanted))
+            except ExceptionGroup as group:
+                # As when a database goes away under both.
+                raise one_of(group) from None
             await self._compare(database)
         return min([chunks, *(supply.stock for supply in chosen)])
 

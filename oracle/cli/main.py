@@ -35,6 +35,7 @@ _VERBS = {
     "commit": ("commit", "commit", "Commit seeds now, without the node."),
     "request": ("request", "request", "Ask a coordinator for random words and wait for them."),
     "requests": ("requests", "requests", "Look at the requests that this node knows."),
+    "nodes": ("nodes", "nodes", "Look at the nodes that share a database."),
     "verify": ("verify", "verify", "Check a request from an endpoint alone."),
     "audit": ("audit", "audit", "Hold chain, store and pool against each other."),
     "entropy": ("entropy", "entropy", "Look at the sources and the pool; create the pool key."),

@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 import pytest_asyncio
+from click.testing import CliRunner
 from sqlalchemy import func, select
 
+from oracle.cli.nodes import nodes as cli_nodes
 from oracle.devnet.audit import audit
 from oracle.devnet.demo import Progress, follow, roll
 from oracle.devnet.network import Devnet, Ground
@@ -205,9 +207,13 @@ async def test_work_is_shared_paused_killed_and_handed_over_and_every_request_se
     await service.until(is_shared)
     assert await b.stop() == 0
     await service.until_held(native="a", pool="a")
+    arguments = ["--config", str(service.folder / "oracle.toml")]
+    shown = await asyncio.to_thread(CliRunner().invoke, cli_nodes, arguments)
+    assert f":{service.nodes['a'].pid}" in shown.output
+    assert POOL in shown.output
+    assert "nobody does" not in shown.output
     await service.until_done(9)
     await service.check(9)
-    assert POOL in await service.holders()
 
 
 @pytest.mark.asyncio(loop_scope="module")

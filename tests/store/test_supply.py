@@ -16,6 +16,7 @@ from structlog.testing import capture_logs
 from oracle.entropy.limits import Quota, Rate
 from oracle.entropy.source import Sample
 from oracle.errors import (
+    DatabaseUnavailableError,
     SimulatedEntropyError,
     SourceCredentialsError,
     SourceError,
@@ -554,3 +555,15 @@ def test_a_chunk_does_not_show_its_bytes() -> None:
     data = os.urandom(INPUT_BYTES)
     chunk = Chunk("a", 1, data, b"digest", 0, simulated=False)
     assert repr(data) not in repr(chunk)
+
+
+async def test_a_database_that_goes_away_while_sources_are_asked_is_one_error_that_passes(
+    database: Database, pool: Pool, supply: Callable[..., Supply]
+) -> None:
+    gone = [Scripted(name, DatabaseUnavailableError("gone")) for name in "ab"]
+    supplies = together(*map(supply, gone))
+    with pytest.raises(DatabaseUnavailableError):
+        await refill(database, pool, supplies, 8)
+    for source in gone:
+        source.script.clear()
+    assert (await refill(database, pool, supplies, 8)).blocks == 8
