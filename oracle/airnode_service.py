@@ -13,8 +13,6 @@ from oracle.airnode_request import (
     AirnodeRequest,
     Failed,
     Fulfilled,
-    WithdrawalFulfilled,
-    WithdrawalRequested,
 )
 from oracle.entropy.expansion import expand
 from oracle.lane import Lane
@@ -22,13 +20,14 @@ from oracle.protocols.airnode_calls import encode_words
 from oracle.recent import Recent
 from oracle.request import Outcome, State, Tracked
 from oracle.service import MAX_REVERTS, ChainService
-from oracle.store import airnode, costs
-from oracle.store.airnode import WithdrawalState, airnode_purpose
+from oracle.store import airnode, costs, transactions, withdrawals
+from oracle.store.airnode import airnode_purpose
 from oracle.store.airnode_evidence import note_foreign
 from oracle.store.book import history
 from oracle.store.engine import now
 from oracle.store.schema import airnode_requests, airnode_withdrawals
 from oracle.store.transactions import Purpose, SlotState
+from oracle.store.withdrawals import WithdrawalState
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -42,14 +41,28 @@ if TYPE_CHECKING:
     from oracle.evm import Block, Log, Receipt
     from oracle.protocols.airnode_rrp_v0 import AirnodeProtocol
     from oracle.request import RequestKey
+    from oracle.service import Replaced
     from oracle.store.airnode import Answer
     from oracle.store.book import Book
     from oracle.store.transactions import Attempt, Slot
+    from oracle.store.withdrawals import Withdrawal
 
 
 REVERTED = "reverted"
+# How a message begins that is sent instead of a number, because the operator wants it so.
+FAILED_BY_POLICY = "Callback fails; drawn: "
+# Slots whose bytes a reorg puts back.
+_SAME_BYTES = (SlotState.SIGNED, SlotState.SENT, SlotState.MINED)
 # Anybody can ask as any number of sponsors: this many wishes and lanes are kept at once.
 WISHES, LANES = 10_000, 1_000
+
+
+def by_policy_message(data: bytes) -> str:
+    """
+    Return what a request is failed with whose callback failed until its hold was over, as the
+    operator wants it: the number that was drawn is put on record.
+    """
+    return f"{FAILED_BY_POLICY}0x{data[-32:].hex()}"
 
 
 class Choice(StrEnum):
@@ -93,10 +106,12 @@ class AirnodePolicy:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AirnodeOutcome(Outcome):
     """
-    A fulfillment or failure as its log tells it; `data` is the response, where the log has it.
+    A fulfillment or failure as its log tells it; `data` is the response, where the log has it, and
+    `message` why it was failed.
     """
 
     data: bytes | None
+    message: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,6 +176,7 @@ class AirnodeService(ChainService[AirnodeRequest]):
             block_number=event.place.block_number,
             block_hash=event.place.block_hash,
             data=event.data if isinstance(event, Fulfilled) else None,
+            message=event.message if isinstance(event, Failed) else None,
         )
 
     def lane_for(self, sponsor: str) -> Lane:
@@ -254,7 +270,7 @@ class AirnodeService(ChainService[AirnodeRequest]):
             if slot.purpose is Purpose.WITHDRAW:
                 # One that this slot returned, before a reorg took that back, is returned again.
                 return bool(
-                    await self._withdrawals_of(
+                    await withdrawals.of_slot(
                         connection, slot, WithdrawalState.SIGNED, WithdrawalState.DONE
                     )
                 )
@@ -291,7 +307,7 @@ class AirnodeService(ChainService[AirnodeRequest]):
     ) -> int:
         events = [self.decode(item) for item in receipt.logs]
         if slot.purpose is Purpose.WITHDRAW:
-            if not await self._note_withdrawals(tx, events):
+            if not await withdrawals.finish(tx, self.chain_id, self.contract, events):
                 # It keeps its transaction, which a reorg could bring back, until that is settled.
                 await self._reopen_withdrawals(tx, slot, transaction_id=slot.id)
             return 0
@@ -328,6 +344,7 @@ class AirnodeService(ChainService[AirnodeRequest]):
         """
         for transaction_hash in {outcome.transaction_hash for _, outcome in outcomes}:
             await costs.share(tx, self.book, transaction_hash, lambda _: 1)
+        await self._note_failed_by_policy(tx, outcomes)
         told = {
             tracked.request.key: outcome.data
             for tracked, outcome in outcomes
@@ -348,13 +365,30 @@ class AirnodeService(ChainService[AirnodeRequest]):
                     "another node, or an earlier copy of this database, holds the same mnemonic",
                 )
 
+    async def _note_failed_by_policy(
+        self, tx: AsyncConnection, outcomes: Sequence[tuple[Tracked[AirnodeRequest], Outcome]]
+    ) -> None:
+        """
+        Keep that a request was failed with its number: by then the message is public.
+        """
+        said = {
+            tracked.request.key: outcome.message
+            for tracked, outcome in outcomes
+            if isinstance(outcome, AirnodeOutcome)
+            and (outcome.message or "").startswith(FAILED_BY_POLICY)
+        }
+        drawn = await self.response(tx, await airnode.answers(tx, list(said)))
+        for key, data in drawn.items():
+            if said[key] == by_policy_message(data):
+                await airnode.put(tx, [key], failure=said[key])
+
     async def notes(self, tx: AsyncConnection, events: Sequence[object]) -> int:
         """
         Write down withdrawals.
         """
-        wanted = [event for event in events if isinstance(event, WithdrawalRequested)]
-        moved = await airnode.observe_withdrawals(tx, self.chain_id, self.contract, wanted)
-        return moved + await self._note_withdrawals(tx, events)
+        place = (self.chain_id, self.contract)
+        moved = await withdrawals.observe(tx, *place, events)
+        return moved + await withdrawals.finish(tx, *place, events)
 
     async def closes(self, tx: AsyncConnection, done: Sequence[RequestKey], settled: int) -> None:
         """
@@ -378,37 +412,46 @@ class AirnodeService(ChainService[AirnodeRequest]):
         if keys:
             await self.pool.erase_purposes(tx, [airnode_purpose(key) for key in keys])
 
-    async def _withdrawals_of(
-        self, connection: AsyncConnection, slot: Slot, *states: WithdrawalState
-    ) -> Sequence[airnode.Withdrawal]:
-        return await airnode.withdrawals(
-            connection,
-            self.chain_id,
-            self.contract,
-            airnode_withdrawals.c.transaction_id == slot.id,
-            airnode_withdrawals.c.state.in_(states),
-        )
-
-    async def _note_withdrawals(self, tx: AsyncConnection, events: Sequence[object]) -> int:
-        moved = 0
-        for event in events:
-            if isinstance(event, WithdrawalFulfilled):
-                moved += await airnode.finish_withdrawal(
-                    tx, self.chain_id, self.contract, event.withdrawal_id
-                )
-        return moved
-
-    async def _reopen_withdrawals(
-        self, tx: AsyncConnection, slot: Slot, *, transaction_id: int | None
-    ) -> None:
-        for one in await self._withdrawals_of(tx, slot, WithdrawalState.SIGNED):
-            await airnode.move_withdrawal(
-                tx,
+    async def drops(self, suspect: int, replaced: Replaced) -> int:
+        """
+        Take back what withdrawals were said to have returned, in blocks that were replaced.
+        """
+        async with self.database.read() as connection:
+            done = await withdrawals.find(
+                connection,
                 self.chain_id,
                 self.contract,
-                one.withdrawal_id,
-                WithdrawalState.REQUESTED,
-                transaction_id=transaction_id,
+                airnode_withdrawals.c.state == WithdrawalState.DONE,
+                airnode_withdrawals.c.done_block >= suspect,
+            )
+        undone = [
+            one
+            for one in done
+            if one.done_block is not None
+            and await replaced(one.done_block, one.done_block_hash or b"")
+        ]
+        async with self.database.write() as tx:
+            for one in undone:
+                await self._undo(tx, one)
+        return len(undone)
+
+    @staticmethod
+    async def _undo(tx: AsyncConnection, one: Withdrawal) -> None:
+        after = WithdrawalState.REQUESTED
+        if one.transaction_id is not None:
+            slot = await transactions.get_slot(tx, one.transaction_id)
+            if slot.purpose is Purpose.WITHDRAW and slot.state in _SAME_BYTES:
+                after = WithdrawalState.SIGNED
+        await withdrawals.move(tx, one, after, transaction_id=one.transaction_id)
+        log.get().warning("withdrawal_undone", sponsor=one.sponsor, block=one.done_block)
+
+    @staticmethod
+    async def _reopen_withdrawals(
+        tx: AsyncConnection, slot: Slot, *, transaction_id: int | None
+    ) -> None:
+        for one in await withdrawals.of_slot(tx, slot, WithdrawalState.SIGNED):
+            await withdrawals.move(
+                tx, one, WithdrawalState.REQUESTED, transaction_id=transaction_id
             )
 
     async def _release(

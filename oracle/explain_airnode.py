@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from oracle.airnode_service import Choice
+from oracle.airnode_service import FAILED_BY_POLICY, Choice
 from oracle.explain import WAITS, Reason, explain_earlier, explain_mined, explain_sent
 from oracle.request import State
 
@@ -214,8 +214,9 @@ def _held(known: KnownAirnode, policy: AirnodePolicy, reason: str) -> Reason:
         then = "it is failed with its number in the message" if fails else "its number goes out"
         what = f"{request.fulfill_address} can be mended{until}, then {then}, for the record"
     else:
-        gas = "all the gas there is" if reason == "callback_too_hungry" else "the gas of gas_floor"
-        what = f"it is tried again{until}, then its number goes out with {gas}"
+        what = f"it is tried again{until}, then its number goes out with all the gas there is"
+        if reason == "callback_untried":
+            what += ", or as much of it as its wallet can pay for"
     return Reason(reason, f"{CALLBACKS[reason]}: {what}")
 
 
@@ -223,10 +224,17 @@ def _done(known: KnownAirnode) -> Reason:
     outcome = known.tracked.outcome
     if outcome is None or outcome.callback_succeeded:
         return Reason("fulfilled", "it is fulfilled for good")
-    if known.answer.failure is not None:
+    failure = known.answer.failure
+    if failure is not None and failure.startswith(FAILED_BY_POLICY):
+        return Reason(
+            "failed_by_policy",
+            "its callback failed until its hold was over, and as the operator wants it then, it "
+            "was failed with its number in the message: mend the callback, and ask again",
+        )
+    if failure is not None:
         return Reason(
             "failed_on_chain",
-            f"it was failed on chain: {known.answer.failure}; correct that, and ask again",
+            f"it was failed on chain: {failure}; correct that, and ask again",
         )
     return Reason(
         "callback_failed",

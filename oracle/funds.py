@@ -53,6 +53,25 @@ class Tariff:
         """
         return gas * self.enough + self.beside.of(gas, size)
 
+    def most(self, gas: int, size: int) -> int:
+        """
+        Return the wei that such a transaction can take at most, offered as it is.
+        """
+        return gas * self.fees.max_fee + self.beside.of(gas, size)
+
+    def payable(self, wei: int, gas: int, size: int, least_gas: int) -> tuple[int, Fees] | None:
+        """
+        Return gas and fees that so many wei pay: all of the gas, or as much of it as they do, and
+        less head room for the base fee if they are short; nothing if they do not even pay for
+        `least_gas` in the next block.
+        """
+        left = wei - self.beside.of(gas, size)
+        limit = min(gas, max(left // max(1, self.enough), least_gas))
+        most = left // limit
+        if most < self.enough:
+            return None
+        return limit, Fees(min(most, self.fees.max_fee), self.fees.priority_fee)
+
 
 async def tariff_at(service: AirnodeService, head: Block) -> Tariff | None:
     """

@@ -5,6 +5,7 @@ One contract on one chain, as the steps see it: everything that they are handed.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
 
@@ -38,6 +39,9 @@ MAX_REVERTS = 3
 DUE_BLOCKS = 32
 
 R = TypeVar("R", bound=Request)
+
+#: Says whether the chain has another block by now in the place of one.
+Replaced = Callable[[int, bytes], Awaitable[bool]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,6 +164,14 @@ class ChainService(ABC, Generic[R]):
         Destroy the secrets that nothing needs any more; `done` are the requests that became final
         with block `settled`.
         """
+
+    async def drops(self, suspect: int, replaced: Replaced) -> int:
+        """
+        Take back what is no request and lies in a block that was replaced, from a block on; return
+        how much was news.
+        """
+        del suspect, replaced
+        return 0
 
     async def notes(self, tx: AsyncConnection, events: Sequence[object]) -> int:
         """

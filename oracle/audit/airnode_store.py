@@ -17,9 +17,9 @@ from oracle.audit.airnode_report import Waiting
 from oracle.errors import ConfigError, InvariantError
 from oracle.evm import keccak
 from oracle.request import State
-from oracle.store import airnode, airnode_evidence, cursors, pool
-from oracle.store.airnode import WithdrawalState
+from oracle.store import airnode, airnode_evidence, cursors, pool, withdrawals
 from oracle.store.schema import airnode_withdrawals
+from oracle.store.withdrawals import WithdrawalState
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -31,8 +31,9 @@ if TYPE_CHECKING:
     from oracle.chain.airnode_xpub import AirnodeXpub
     from oracle.chain.reader import ChainReader
     from oracle.request import Tracked
-    from oracle.store.airnode import Answer, Withdrawal
+    from oracle.store.airnode import Answer
     from oracle.store.engine import Database
+    from oracle.store.withdrawals import Withdrawal
 
     _Tracked = Tracked[AirnodeRequest]
 
@@ -325,7 +326,7 @@ class AirnodeStoreAudit:
         while page := self._ledger.withdrawals(after, _PAGE):
             async with self._reading() as connection:
                 reach = await self._reach(connection)
-                rows = await airnode.withdrawals(
+                rows = await withdrawals.find(
                     connection,
                     *self._place,
                     airnode_withdrawals.c.withdrawal_id.in_([one.withdrawal_id for one in page]),

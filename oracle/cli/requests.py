@@ -16,6 +16,7 @@ from oracle.cli.options import config_option, json_option, print_json
 from oracle.cli.requests_airnode import AIRNODE
 from oracle.cli.requests_native import NATIVE, prefix_of, stamp
 from oracle.cli.requests_release import release
+from oracle.cli.requests_withdrawals import newest_withdrawals, print_withdrawals
 from oracle.errors import OracleError
 from oracle.request import State
 
@@ -47,15 +48,36 @@ requests.add_command(release)
     help="Only those of coordinators, or of the Airnode.",
 )
 @click.option("--limit", type=click.IntRange(1, 10_000), default=25, show_default=True)
+@click.option(
+    "--withdrawals", is_flag=True, help="What sponsors of the Airnode asked back, instead."
+)
 @json_option
 def list_(
-    config: Path, state: str | None, protocol: str | None, limit: int, *, as_json: bool
+    *,
+    config: Path,
+    state: str | None,
+    protocol: str | None,
+    limit: int,
+    withdrawals: bool,
+    as_json: bool,
 ) -> None:
     """
     List requests, the newest first, each with why it is where it is; count them by state.
     """
     from oracle.config import Settings  # noqa: PLC0415 - pydantic is slow to import
 
+    if withdrawals:
+        if state is not None or protocol == NATIVE:
+            raise click.UsageError(
+                "--withdrawals lists what sponsors of the Airnode asked back: give it without "
+                "--state and --protocol"
+            )
+        asked = asyncio.run(newest_withdrawals(Settings.load(config), limit))
+        if as_json:
+            print_json({"withdrawals": asked})
+        else:
+            print_withdrawals(asked)
+        return
     found, counts, pruned = asyncio.run(
         _list(Settings.load(config), State(state) if state else None, protocol, limit)
     )

@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING
 
 from oracle import log
 from oracle.airnode_request import digest
-from oracle.airnode_service import REVERTED, Choice
-from oracle.chain.fees import Fees, least_price
+from oracle.airnode_service import REVERTED, Choice, by_policy_message
 from oracle.errors import EndpointError, InconsistentChainError, InvariantError, RevertedError
 from oracle.evm import TRANSACTION_GAS_CAP
 from oracle.faults import fault_point
-from oracle.funds import tell_shortage
+from oracle.funds import ENVELOPE, tariff_at, tell_shortage
 from oracle.protocols.airnode_calls import (
     encode_callback,
     encode_fail,
@@ -24,12 +23,13 @@ from oracle.protocols.airnode_calls import (
     encode_words,
 )
 from oracle.request import State
-from oracle.store import airnode, transactions
-from oracle.store.airnode import Shortage, WithdrawalState
+from oracle.store import airnode, transactions, withdrawals
+from oracle.store.airnode import Shortage
 from oracle.store.book import history
 from oracle.store.engine import now
 from oracle.store.schema import airnode_withdrawals
 from oracle.store.transactions import Purpose, SlotState
+from oracle.store.withdrawals import WithdrawalState
 from oracle.witnesses import shown_by, shown_by_another
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from oracle.airnode_request import AirnodeRequest
     from oracle.airnode_service import AirnodeService
     from oracle.evm import Block
+    from oracle.funds import Tariff
     from oracle.lane import Lane
     from oracle.request import RequestKey, Tracked
     from oracle.store.airnode import Answer
@@ -65,6 +66,8 @@ class _Bytes:
 
     data: bytes
     gas_limit: int
+    #: What it is sent with where its wallet cannot pay for more.
+    least_gas: int
 
 
 async def sign_airnode(service: AirnodeService, head: Block) -> int:
@@ -88,7 +91,7 @@ async def sign_airnode(service: AirnodeService, head: Block) -> int:
         )
         leaving = {
             one.sponsor_wallet
-            for one in await airnode.withdrawals(
+            for one in await withdrawals.find(
                 connection,
                 service.chain_id,
                 service.contract,
@@ -99,8 +102,8 @@ async def sign_airnode(service: AirnodeService, head: Block) -> int:
         }
     if not drawn:
         return 0
-    fees = service.fees.quote(head.base_fee)
-    if fees is None:
+    tariff = await tariff_at(service, head)
+    if tariff is None:
         log.get().warning("fee_cap_reached", base_fee=head.base_fee, max_fee=service.fees.max_fee)
         await _note(service, [(one, "fee_cap_reached") for one in drawn])
         return 0
@@ -123,7 +126,7 @@ async def sign_airnode(service: AirnodeService, head: Block) -> int:
     if shown != await shown_by(service, service.reader, shown):
         raise InconsistentChainError("a request's block was replaced: it is read again")
     ready = [one for one in wanted if one.request in shown]
-    signed = await _sign_all(service, ready, answers, fees, head, waits)
+    signed = await _sign_all(service, ready, answers, tariff, head, waits)
     await _note(service, waits)
     return signed
 
@@ -132,7 +135,7 @@ async def _sign_all(
     service: AirnodeService,
     ready: Sequence[_Tracked],
     answers: Mapping[RequestKey, Answer],
-    fees: Fees,
+    tariff: Tariff,
     head: Block,
     waits: list[tuple[_Tracked, str]],
 ) -> int:
@@ -149,20 +152,18 @@ async def _sign_all(
             continue
         if lane.wallet not in purses:
             balances[lane.wallet], purses[lane.wallet] = await _purse(service, lane)
-        affordable = _affordable(fees, purses[lane.wallet], made.gas_limit, head.base_fee)
-        if affordable is None:
+        size, balance = ENVELOPE + len(made.data), balances[lane.wallet]
+        payable = tariff.payable(purses[lane.wallet], made.gas_limit, size, made.least_gas)
+        if payable is None:
             waits.append((tracked, "wallet_unfunded"))
-            balance = balances[lane.wallet]
+            needed = tariff.least(made.least_gas, size)
             shortage = Shortage(
-                gas=made.gas_limit,
-                needed=made.gas_limit * _enough(fees, head.base_fee)
-                + balance
-                - purses[lane.wallet],
-                had=balance,
+                gas=made.least_gas, needed=needed + balance - purses[lane.wallet], had=balance
             )
             await tell_shortage(service, tracked, answers[request.key].shortage, shortage)
             continue
-        purses[lane.wallet] -= made.gas_limit * affordable.max_fee
+        gas_limit, fees = payable
+        purses[lane.wallet] -= gas_limit * fees.max_fee + tariff.beside.of(gas_limit, size)
         async with service.database.write() as tx:
             await airnode.open_lane(tx, service.chain_id, lane.wallet, request.sponsor)
             slot_id = await lane.sign(
@@ -170,8 +171,8 @@ async def _sign_all(
                 Purpose.FULFILL,
                 to=service.contract,
                 data=made.data,
-                gas_limit=made.gas_limit,
-                fees=affordable,
+                gas_limit=gas_limit,
+                fees=fees,
             )
             await service.book.advance(
                 tx, request.key, State.DRAWN, State.SIGNED, transaction_id=slot_id
@@ -195,23 +196,6 @@ async def _purse(service: AirnodeService, lane: Lane) -> tuple[int, int]:
     return balance, balance - promised
 
 
-def _affordable(fees: Fees, purse: int, gas_limit: int, base_fee: int) -> Fees | None:
-    """
-    Return fees that the purse can pay: less head room for the base fee, if it is short; nothing
-    if it could not pay at the next block.
-    """
-    most = purse // gas_limit
-    if most >= fees.max_fee:
-        return fees
-    if most >= _enough(fees, base_fee):
-        return Fees(most, fees.priority_fee)
-    return None
-
-
-def _enough(fees: Fees, base_fee: int) -> int:
-    return min(fees.max_fee, least_price(base_fee, fees.priority_fee))
-
-
 async def _make(
     service: AirnodeService, tracked: _Tracked, answer: Answer, cap: int
 ) -> _Bytes | str:
@@ -220,7 +204,7 @@ async def _make(
     """
     request = tracked.request
     if answer.failure is not None:
-        return _Bytes(data=encode_fail(request, answer.failure), gas_limit=min(FAIL_GAS, cap))
+        return _failing(request, answer.failure, cap)
     async with service.database.read() as connection:
         found = await service.response(connection, {request.key: answer})
         reverts = sum(event.reason == REVERTED for event in await history(connection, request.key))
@@ -232,6 +216,7 @@ async def _make(
     data = found[request.key]
     overhead = OVERHEAD + OVERHEAD_PER_BYTE * (FULFILL_BYTES + len(data))
     gas = await _callback_gas(service, request, answer, cap - overhead)
+    untried = False
     if isinstance(gas, str):
         since = answer.held_since
         if since is None:
@@ -245,14 +230,23 @@ async def _make(
         # has no place in a reason, so that one goes out.
         by_policy = service.policy.held is Choice.FAIL and not answer.array
         if by_policy and gas != "callback_untried":
-            return _Bytes(
-                data=encode_fail(request, f"Callback fails; drawn: 0x{data[-32:].hex()}"),
-                gas_limit=min(FAIL_GAS, cap),
-            )
-        gas = cap if gas == "callback_too_hungry" else 0
+            return _failing(request, by_policy_message(data), cap)
+        untried = gas == "callback_untried"
+        gas = 0 if gas == "callback_fails" else cap
     call = encode_fulfill(request, data, service.keys.sign(digest(request.key.request_id, data)))
-    limit = max(2 * gas + overhead, service.policy.gas_floor) << reverts
-    return _Bytes(data=call, gas_limit=min(limit, cap))
+    floor = min(max(overhead, service.policy.gas_floor) << reverts, cap)
+    limit = min((2 * gas + overhead) << reverts, cap)
+    # What nobody could try gets all the gas there is, which costs nothing unless it is used.
+    return _Bytes(
+        data=call,
+        gas_limit=max(limit, floor),
+        least_gas=floor if untried else max(limit, floor),
+    )
+
+
+def _failing(request: AirnodeRequest, message: str, cap: int) -> _Bytes:
+    gas = min(FAIL_GAS, cap)
+    return _Bytes(data=encode_fail(request, message), gas_limit=gas, least_gas=gas)
 
 
 async def _callback_gas(

@@ -9,21 +9,23 @@ from typing import TYPE_CHECKING
 from oracle import log
 from oracle.errors import EndpointError, OracleError
 from oracle.faults import fault_point
+from oracle.funds import ENVELOPE, tariff_at
 from oracle.pending import may_land
 from oracle.protocols.airnode_calls import encode_fulfill_withdrawal
 from oracle.protocols.airnode_rrp_v0 import WITHDRAWAL_REQUESTED
-from oracle.store import airnode, transactions
-from oracle.store.airnode import WithdrawalState
+from oracle.store import airnode, transactions, withdrawals
 from oracle.store.engine import now
 from oracle.store.schema import airnode_withdrawals
 from oracle.store.schema import transactions as table
 from oracle.store.transactions import Purpose, SlotState
+from oracle.store.withdrawals import WithdrawalState
 
 if TYPE_CHECKING:
     from oracle.airnode_service import AirnodeService
     from oracle.chain.reader import ChainReader
     from oracle.evm import Block
-    from oracle.store.airnode import Withdrawal
+    from oracle.funds import Tariff
+    from oracle.store.withdrawals import Withdrawal
 
 # What the contract needs beside the receiver, and what is taken where nobody can tell.
 MARGIN, UNTOLD = 30_000, 200_000
@@ -31,36 +33,42 @@ MARGIN, UNTOLD = 30_000, 200_000
 
 async def withdraw(service: AirnodeService, head: Block) -> int:
     """
-    Sign the withdrawals that are deep enough; return how many.
+    Sign the withdrawals that are deep enough; return how many moved.
 
     Guarantees: a number that was broadcast goes before its sponsor's withdrawal, for a bounded
     time; a withdrawal is shown by the chain at the moment that it is signed, and by a second
-    endpoint unless the first is trusted; one that a reorg took away holds up nobody.
+    endpoint unless the first is trusted; one that a reorg took away holds up nobody; one of a
+    wallet that cannot pay for it is refused, so that what comes into the wallet later stays there.
 
     Does not: let a withdrawal wait for requests that were not broadcast.
     """
     async with service.database.read() as connection:
-        waiting = await airnode.withdrawals(
+        waiting = await withdrawals.find(
             connection,
             service.chain_id,
             service.contract,
             airnode_withdrawals.c.state == WithdrawalState.REQUESTED,
             airnode_withdrawals.c.block_number + service.depth <= head.number,
         )
-    fees = service.fees.quote(head.base_fee)
-    if fees is None:
+    tariff = await tariff_at(service, head) if waiting else None
+    if tariff is None:
         return 0
-    signed = 0
+    moved = 0
     for one in waiting:
-        signed += await _sign(service, one, head)
-    return signed
+        moved += await _look_at(service, one, head, tariff)
+    return moved
 
 
-async def _sign(service: AirnodeService, one: Withdrawal, head: Block) -> int:
+async def _look_at(service: AirnodeService, one: Withdrawal, head: Block, tariff: Tariff) -> int:
     lane = service.lane_for(one.sponsor)
     if lane.wallet != one.sponsor_wallet:
-        await _move(service, one, WithdrawalState.REFUSED)
-        log.get().warning("withdrawal_refused", sponsor=one.sponsor, reason="wrong_sponsor_wallet")
+        return await _refuse(service, one, "wrong_sponsor_wallet")
+    if one.transaction_id is not None and await may_land(service, [one.transaction_id], head):
+        return 0
+    if (await service.reader.block(one.block_number)).hash != one.block_hash:
+        async with service.database.write() as tx:
+            await withdrawals.forget(tx, one)
+        log.get().warning("withdrawal_reorged", sponsor=one.sponsor)
         return 1
     async with service.database.read() as connection:
         under_way = await transactions.slots_in(
@@ -70,28 +78,35 @@ async def _sign(service: AirnodeService, one: Withdrawal, head: Block) -> int:
             [SlotState.SIGNED, SlotState.SENT],
             table.c.wallet == lane.wallet,
         )
-        promised = await transactions.promised(connection, service.chain_id, lane.wallet)
-    if (await service.reader.block(one.block_number)).hash != one.block_hash:
-        async with service.database.write() as tx:
-            await airnode.forget_withdrawal(tx, service.chain_id, service.contract, one)
-        log.get().warning("withdrawal_reorged", sponsor=one.sponsor)
-        return 1
-    earlier = [] if one.transaction_id is None else [one.transaction_id]
-    waits = under_way and now() - one.created_at < service.policy.withdrawal_wait
-    if waits or await may_land(service, earlier, head):
+    late = now() - one.created_at >= service.policy.withdrawal_wait
+    shown = (late or not under_way) and (
+        await _is_there(service, service.reader, one) and await _is_witnessed(service, one)
+    )
+    if not shown:
         return 0
-    if not (await _is_there(service, service.reader, one) and await _is_witnessed(service, one)):
-        return 0
-    fees = service.fees.quote(head.base_fee)
-    assert fees is not None
+    return await _return_funds(service, one, tariff, may_wait=not late or bool(under_way))
+
+
+async def _return_funds(
+    service: AirnodeService, one: Withdrawal, tariff: Tariff, *, may_wait: bool
+) -> int:
+    """
+    Sign a withdrawal of what its wallet can spare; refuse it if that is nothing, at once where the
+    wallet holds too little for the next block, and otherwise when it may wait no longer.
+    """
+    lane = service.lane_for(one.sponsor)
     await lane.prepare(service.database, service.reader)
-    balance = await service.reader.balance(lane.wallet) - promised
+    balance = await service.reader.balance(lane.wallet)
+    async with service.database.read() as connection:
+        promised = await transactions.promised(connection, service.chain_id, lane.wallet)
     call = encode_fulfill_withdrawal(service.keys.address, one.withdrawal_id, one.sponsor)
-    gas_limit = await _gas(service, one, call)
+    gas_limit, size = await _gas(service, one, call), ENVELOPE + len(call)
     # A replacement at a higher fee must be affordable too.
-    value = balance - 2 * gas_limit * fees.max_fee
+    value = balance - promised - 2 * tariff.most(gas_limit, size)
     if value <= 0:
-        return 0
+        if may_wait and balance > tariff.least(gas_limit, size):
+            return 0
+        return await _refuse(service, one, "nothing_to_return")
     async with service.database.write() as tx:
         await airnode.open_lane(tx, service.chain_id, lane.wallet, one.sponsor)
         slot_id = await lane.sign(
@@ -100,17 +115,10 @@ async def _sign(service: AirnodeService, one: Withdrawal, head: Block) -> int:
             to=service.contract,
             data=call,
             gas_limit=gas_limit,
-            fees=fees,
+            fees=tariff.fees,
             value=value,
         )
-        await airnode.move_withdrawal(
-            tx,
-            service.chain_id,
-            service.contract,
-            one.withdrawal_id,
-            WithdrawalState.SIGNED,
-            transaction_id=slot_id,
-        )
+        await withdrawals.move(tx, one, WithdrawalState.SIGNED, transaction_id=slot_id)
     fault_point("withdrawal-signed")
     log.get().info("withdrawal_signed", sponsor=one.sponsor, wallet=lane.wallet, value_wei=value)
     return 1
@@ -158,8 +166,12 @@ async def _gas(service: AirnodeService, one: Withdrawal, call: bytes) -> int:
         return UNTOLD
 
 
-async def _move(service: AirnodeService, one: Withdrawal, after: WithdrawalState) -> None:
+async def _refuse(service: AirnodeService, one: Withdrawal, reason: str) -> int:
     async with service.database.write() as tx:
-        await airnode.move_withdrawal(
-            tx, service.chain_id, service.contract, one.withdrawal_id, after, transaction_id=None
+        await withdrawals.move(
+            tx, one, WithdrawalState.REFUSED, transaction_id=None, reason=reason
         )
+    log.get().warning(
+        "withdrawal_refused", sponsor=one.sponsor, wallet=one.sponsor_wallet, reason=reason
+    )
+    return 1

@@ -154,7 +154,7 @@ async def _drop_replaced(service: ChainService[Any], suspect: int, head: Block) 
     if found:
         async with service.database.write() as tx:
             await _move(tx, service.book, found)
-    return len(found)
+    return len(found) + await service.drops(suspect, replaced)
 
 
 async def _move(

@@ -1,25 +1,23 @@
 """
-The book of Airnode requests, and what is kept beside it: draws, templates, withdrawals.
+The book of Airnode requests, and what is kept beside it: draws, templates, lanes.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Row, and_, delete, func, insert, select, update
+from sqlalchemy import Row, and_, func, insert, select, update
 
 from oracle.airnode_request import (
     AirnodeRequest,
     Place,
     Template,
-    WithdrawalRequested,
 )
 from oracle.request import RequestKey, State
 from oracle.store.book import Book
 from oracle.store.engine import now
-from oracle.store.schema import airnode_requests, airnode_templates, airnode_withdrawals, lanes
+from oracle.store.schema import airnode_requests, airnode_templates, lanes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -332,137 +330,6 @@ async def add_templates(tx: AsyncConnection, found: Sequence[Template]) -> None:
         await tx.execute(insert(airnode_templates), rows)
 
 
-class WithdrawalState(StrEnum):
-    """
-    What is durably known about a withdrawal.
-    """
-
-    REQUESTED = "requested"  #: its log was seen
-    SIGNED = "signed"  #: a transaction that returns the funds is stored
-    DONE = "done"  #: the chain says that the funds were returned
-    REFUSED = "refused"  #: the wallet that it names is not its sponsor's
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Withdrawal:
-    """
-    A sponsor's wish to have its funds back; `created_at` in milliseconds since 1970.
-    """
-
-    withdrawal_id: bytes
-    sponsor: str
-    sponsor_wallet: str
-    block_number: int
-    block_hash: bytes
-    state: WithdrawalState
-    transaction_id: int | None
-    created_at: int
-
-
-async def observe_withdrawals(
-    tx: AsyncConnection, chain_id: int, contract: str, found: Sequence[WithdrawalRequested]
-) -> int:
-    """
-    Record withdrawals that the canonical chain holds; return how many are news.
-    """
-    known = {
-        one.withdrawal_id: one
-        for one in await withdrawals(
-            tx,
-            chain_id,
-            contract,
-            airnode_withdrawals.c.withdrawal_id.in_([one.withdrawal_id for one in found]),
-        )
-    }
-    moved = 0
-    for one in found:
-        place = {"block_number": one.place.block_number, "block_hash": one.place.block_hash}
-        old = known.get(one.withdrawal_id)
-        if old is None:
-            moved += 1
-            await tx.execute(
-                insert(airnode_withdrawals).values(
-                    chain_id=chain_id,
-                    contract=contract,
-                    withdrawal_id=one.withdrawal_id,
-                    sponsor=one.sponsor,
-                    sponsor_wallet=one.sponsor_wallet,
-                    state=WithdrawalState.REQUESTED,
-                    created_at=now(),
-                    updated_at=now(),
-                    **place,
-                )
-            )
-        elif old.block_hash != one.place.block_hash:
-            moved += 1
-            await tx.execute(
-                update(airnode_withdrawals)
-                .where(_withdrawal(chain_id, contract, one.withdrawal_id))
-                .values(updated_at=now(), **place)
-            )
-    return moved
-
-
-async def withdrawals(
-    connection: AsyncConnection, chain_id: int, contract: str, *where: ColumnElement[bool]
-) -> list[Withdrawal]:
-    """
-    Return withdrawals, the oldest first.
-    """
-    columns = airnode_withdrawals.c
-    rows = await connection.execute(
-        select(airnode_withdrawals)
-        .where(columns.chain_id == chain_id, columns.contract == contract, *where)
-        .order_by(columns.block_number, columns.withdrawal_id)
-    )
-    return [
-        Withdrawal(
-            withdrawal_id=row.withdrawal_id,
-            sponsor=row.sponsor,
-            sponsor_wallet=row.sponsor_wallet,
-            block_number=row.block_number,
-            block_hash=row.block_hash,
-            state=WithdrawalState(row.state),
-            transaction_id=row.transaction_id,
-            created_at=row.created_at,
-        )
-        for row in rows
-    ]
-
-
-async def finish_withdrawal(
-    tx: AsyncConnection, chain_id: int, contract: str, withdrawal_id: bytes
-) -> int:
-    """
-    Write down that the chain says a withdrawal is done; return 1 if that is news.
-    """
-    moved = await tx.execute(
-        update(airnode_withdrawals)
-        .where(
-            _withdrawal(chain_id, contract, withdrawal_id),
-            airnode_withdrawals.c.state != WithdrawalState.DONE,
-        )
-        .values(state=WithdrawalState.DONE, updated_at=now())
-    )
-    return moved.rowcount
-
-
-async def forget_withdrawal(
-    tx: AsyncConnection, chain_id: int, contract: str, one: Withdrawal
-) -> None:
-    """
-    Forget a withdrawal whose request the chain no longer holds where it was seen; if it comes
-    back it is a new one.
-    """
-    await tx.execute(
-        delete(airnode_withdrawals).where(
-            _withdrawal(chain_id, contract, one.withdrawal_id),
-            airnode_withdrawals.c.state == WithdrawalState.REQUESTED,
-            airnode_withdrawals.c.block_hash == one.block_hash,
-        )
-    )
-
-
 async def sponsor_of(connection: AsyncConnection, chain_id: int, wallet: str) -> str | None:
     """
     Return whose sponsor wallet a lane is; nothing if it is none.
@@ -480,35 +347,6 @@ async def open_lane(tx: AsyncConnection, chain_id: int, wallet: str, sponsor: st
         update(lanes)
         .where(lanes.c.chain_id == chain_id, lanes.c.wallet == wallet)
         .values(sponsor=sponsor)
-    )
-
-
-async def move_withdrawal(
-    tx: AsyncConnection,
-    chain_id: int,
-    contract: str,
-    withdrawal_id: bytes,
-    after: WithdrawalState,
-    *,
-    transaction_id: int | None,
-) -> bool:
-    """
-    Write down how far a withdrawal is; true if it is known.
-    """
-    moved = await tx.execute(
-        update(airnode_withdrawals)
-        .where(_withdrawal(chain_id, contract, withdrawal_id))
-        .values(state=after, transaction_id=transaction_id, updated_at=now())
-    )
-    return bool(moved.rowcount)
-
-
-def _withdrawal(chain_id: int, contract: str, withdrawal_id: bytes) -> ColumnElement[bool]:
-    columns = airnode_withdrawals.c
-    return and_(
-        columns.chain_id == chain_id,
-        columns.contract == contract,
-        columns.withdrawal_id == withdrawal_id,
     )
 
 

@@ -342,7 +342,11 @@ airnode_withdrawals = Table(
     Column("transaction_id", RowId, ForeignKey("transactions.id")),
     Column("created_at", Timestamp, nullable=False),
     Column("updated_at", Timestamp, nullable=False),
+    Column("reason", Text),
+    Column("done_block", BigInteger),
+    Column("done_block_hash", Hash32),
     CheckConstraint("state IN ('requested', 'signed', 'done', 'refused')", name="state"),
+    CheckConstraint("(done_block IS NULL) = (done_block_hash IS NULL)", name="done"),
     Index(None, "chain_id", "contract", "state"),
     Index(None, "transaction_id"),
     comment="Sponsors that want back what their sponsor wallets hold.",
@@ -355,13 +359,14 @@ pruned_requests = Table(
     Column("request_id", Hash32, primary_key=True),
     Column("chain_id", BigInteger, primary_key=True, autoincrement=False),
     Column("contract", Address, primary_key=True),
-    Column("seed_index", BigInteger, nullable=False),
+    # Of the native protocol's.
+    Column("seed_index", BigInteger),
     Column("block_number", BigInteger, nullable=False),
     Column("state", Text, nullable=False),
     Column("outcome_block", BigInteger),
     Column("callback_succeeded", Boolean),
     Column("pruned_at", Timestamp, nullable=False),
-    CheckConstraint("state IN ('done', 'cancelled')", name="state"),
+    CheckConstraint("state IN ('done', 'cancelled', 'rejected')", name="state"),
     CheckConstraint(
         "(outcome_block IS NULL) = (callback_succeeded IS NULL)"
         " AND (outcome_block IS NOT NULL OR state <> 'done')",

@@ -27,15 +27,18 @@ from oracle.cli.wallet import wallet as wallet_verbs
 from oracle.config import Settings
 from oracle.devnet.network import CHAIN_ID, Devnet
 from oracle.errors import AnsweredError, ConfigError
-from oracle.evm import keccak
+from oracle.evm import TRANSACTION_GAS_CAP, keccak
+from oracle.funds import tariff_at
 from oracle.protocols import airnode_calls as calls
 from oracle.request import State
 from oracle.runner import walk
 from oracle.steps import airnode_draw, airnode_sign
 from oracle.steps.refill import refill
-from oracle.store import airnode
+from oracle.store import airnode, transactions
+from oracle.store import withdrawals as withdrawals_store
 from oracle.store.airnode import airnode_purpose
 from oracle.store.seal import PoolKey
+from oracle.store.transactions import SlotState
 from tests.airnode import ETHER, MNEMONIC, UINT256, UINT256_ARRAY, AirnodeBench, call
 from tests.migrated import lay_database
 from tests.solidity import compiled
@@ -459,7 +462,7 @@ async def test_withdrawal_returns_the_funds_and_later_requests_wait(new_node: An
     await node.serve()
     await node.walk()
     async with node.service.database.read() as connection:
-        [one] = await airnode.withdrawals(connection, CHAIN_ID, bench.protocol.contract)
+        [one] = await withdrawals_store.find(connection, CHAIN_ID, bench.protocol.contract)
     assert one.state == "done"
     assert await bench.reader.balance(wallet) < before // 100
 
@@ -525,6 +528,9 @@ async def test_by_policy_a_callback_that_fails_is_failed_with_its_number(new_nod
     assert receipt is not None
     [failed] = node.bench.events(receipt)
     assert drawn[request.key].hex() in failed.message
+    id_ = f"0x{request.key.request_id.hex()}"
+    shown = json.loads(await said(node, request_verbs, "show", id_, "--json"))
+    assert shown["reason"] == "failed_by_policy"
 
 
 async def test_hungry_callback_gets_all_the_gas_that_it_needs(new_node: Any) -> None:
@@ -552,6 +558,34 @@ async def test_endpoint_that_cannot_try_calls_never_leads_to_a_fail(new_node: An
     await node.serve()
     assert await node.where(request) == (State.DRAWN, "callback_untried")
     node.service = replace(node.service, policy=replace(node.service.policy, hold=0))
+    await node.serve()
+    assert (await node.where(request))[0] is State.DONE
+    assert await received(node, request) == 1
+
+
+@pytest.mark.parametrize(("rich", "mood"), [(True, HUNGRY), (False, FINE)])
+async def test_callback_that_nobody_could_try_gets_what_its_wallet_can_pay_for(
+    new_node: Any,
+    rich: bool,  # noqa: FBT001 - a parameter of the test
+    mood: int,
+) -> None:
+    node = await new_node()
+    policy = replace(node.service.policy, hold=0)
+    node.service = replace(node.service, estimator=Blind(), policy=policy)
+    request = await node.ask_from(await deploy_moody(node, mood))
+    if not rich:
+        tariff = await tariff_at(node.service, await node.service.reader.block())
+        assert tariff is not None
+        balance = tariff.least(2_000_000, 550)
+        await node.rpc("anvil_setBalance", request.sponsor_wallet, hex(balance))
+    await node.walk(2)
+    async with node.service.database.read() as connection:
+        [slot] = await transactions.slots_in(
+            connection, CHAIN_ID, node.service.contract, list(SlotState)
+        )
+    assert slot.gas_limit > 2 * policy.gas_floor
+    most = min(TRANSACTION_GAS_CAP, (await node.service.reader.block()).gas_limit // 2)
+    assert (slot.gas_limit == most) == rich
     await node.serve()
     assert (await node.where(request))[0] is State.DONE
     assert await received(node, request) == 1

@@ -18,7 +18,7 @@ from oracle.evm import Log
 from oracle.protocols import airnode_calls as calls
 from oracle.protocols.airnode_rrp_v0 import FULFILLED
 from oracle.request import State
-from oracle.store import airnode
+from oracle.store import withdrawals as withdrawals_store
 from tests.airnode import ETHER, UINT256, call
 from tests.integration.test_airnode import (
     HUNGRY,
@@ -104,7 +104,7 @@ async def ask_withdrawal(node: Node) -> str:
 
 async def withdrawals(node: Node) -> list[str]:
     async with node.service.database.read() as connection:
-        found = await airnode.withdrawals(connection, CHAIN_ID, node.service.contract)
+        found = await withdrawals_store.find(connection, CHAIN_ID, node.service.contract)
     return [str(one.state) for one in found]
 
 

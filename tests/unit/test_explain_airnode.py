@@ -9,7 +9,7 @@ import pytest
 
 from oracle import explain_airnode as module
 from oracle.airnode_request import AirnodeRequest, Place
-from oracle.airnode_service import AirnodePolicy, Choice
+from oracle.airnode_service import AirnodePolicy, Choice, by_policy_message
 from oracle.evm import checksum_address
 from oracle.explain_airnode import KnownAirnode, explain_airnode
 from oracle.request import Outcome, RequestKey, State, Tracked
@@ -141,12 +141,16 @@ CASES = {
         ),
         "failed with its number in the message",
     ),
-    "callback_untried": (known(State.DRAWN, "callback_untried"), "gas_floor"),
+    "callback_untried": (known(State.DRAWN, "callback_untried"), "as its wallet can pay for"),
     "waiting_to_send": (known(State.SIGNED), "next pass"),
     "in_mempool": (known(State.SENT, slot=SLOT, attempts=[ATTEMPT]), "nonce 9 waits"),
     "waiting_finality": (known(State.MINED, scanned=113), "3 of the 12 blocks"),
     "fulfilled": (known(State.DONE), "for good"),
     "callback_failed": (known(State.DONE, succeeded=False), "mend the callback"),
+    "failed_by_policy": (
+        known(State.DONE, succeeded=False, answer=Answer(failure=by_policy_message(bytes(32)))),
+        "as the operator wants it",
+    ),
     "failed_on_chain": (
         known(State.DONE, succeeded=False, answer=Answer(failure="size is wrong")),
         "failed on chain: size is wrong",

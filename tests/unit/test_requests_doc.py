@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from oracle import explain, explain_airnode, faults
+from oracle import explain, explain_airnode, explain_withdrawal, faults
 from oracle.request import TRANSITIONS, State
 
 pytestmark = pytest.mark.unit
@@ -102,6 +102,17 @@ def test_every_code_of_an_airnode_request_has_its_row_and_its_states() -> None:
         assert states[code][0] == "confirmed"
     for code in (*explain_airnode.DRAWN_WAITS, *explain_airnode.CALLBACKS):
         assert "drawn" in states[code]
+
+
+def test_every_code_of_a_withdrawal_has_its_row() -> None:
+    codes = {
+        *named_codes(explain.__file__, {"explain_earlier", "explain_sent"}),
+        *named_codes(explain_withdrawal.__file__),
+        *(code for code, _ in explain._REFUSALS.values()),
+        *explain_withdrawal.REFUSALS,
+    }
+    rows = rows_of("| code | in | why a withdrawal is there | what to do |")
+    assert sorted(word for row in rows for word in words(row[0])) == sorted(codes)
 
 
 def test_an_end_is_in_the_row_of_its_state() -> None:
