@@ -23,9 +23,8 @@ Copy: TypeAlias = "Callable[[Database], Awaitable[Database]]"
 
 SQLITE, POSTGRES = "sqlite", "postgres"
 
-# What a file does and a server does not, and the other way round.
+# What a file does and a server does not.
 on_sqlite = pytest.mark.parametrize("place", [SQLITE], indirect=True)
-on_postgres = pytest.mark.parametrize("place", [POSTGRES], indirect=True)
 
 
 def path_of(database: Database) -> Path:

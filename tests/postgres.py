@@ -111,6 +111,21 @@ class Postgres:
             check=True,
         )
 
+    def start(self) -> None:
+        """
+        Start the server again after it was stopped.
+        """
+        self.control("start", "-l", str(self.folder / "log"), "-o", f'-h "" -k {self.folder}')
+
+    def ask_for_passwords(self, user: str) -> None:
+        """
+        Let a user in with a password alone.
+        """
+        rules = self.folder / "pg_hba.conf"
+        line = f"local all {user} scram-sha-256\n"
+        rules.write_text(line + rules.read_text(encoding="utf-8"), encoding="utf-8")
+        self.execute("SELECT pg_reload_conf()")
+
     def end_sessions(self, name: str) -> None:
         """
         End every session on a database, as its administrator can.

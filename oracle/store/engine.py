@@ -99,7 +99,7 @@ class Database(ABC):
         try:
             from oracle.store.postgres import PostgresDatabase  # noqa: PLC0415 - as above
         except ImportError as error:
-            if error.name not in {"psycopg", "psycopg_binary"}:
+            if error.name != "psycopg" and "pq wrapper" not in str(error):
                 raise
             raise ConfigError(
                 "PostgreSQL needs a driver that is not installed: install the package with its "

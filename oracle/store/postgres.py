@@ -42,11 +42,7 @@ _BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED"
 # Statements of their own, so that the last one sees what was committed before the lock was had.
 _LOCK_WRITER = f"; SELECT pg_advisory_xact_lock({LOCKS}, {WRITER})"
 _TENURE = "; SELECT value FROM settings WHERE name = 'tenure'"
-# A reader holds nobody up: it may think.
-_BEGIN_READ = (
-    "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;"
-    " SET LOCAL idle_in_transaction_session_timeout = '30min'"
-)
+_BEGIN_READ = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 # Nodes that start together bring the schema up to date once, and nobody writes meanwhile.
 _BEGIN_MIGRATION = (
     f"{_BEGIN}; SET LOCAL lock_timeout = '60s'; SET LOCAL statement_timeout = 0"

@@ -10,11 +10,17 @@ another number and can write nothing.
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import psycopg
 
-from oracle.errors import DatabaseLockedError, DatabaseTakenError, DatabaseUnavailableError
+from oracle.errors import (
+    ConfigError,
+    DatabaseLockedError,
+    DatabaseTakenError,
+    DatabaseUnavailableError,
+)
 from oracle.store.engine import Access
 from oracle.store.postgres_server import is_lost, last_row
 
@@ -76,11 +82,12 @@ class Hold:
         """
         session = await self._server.connect()
         try:
-            await last_row(
+            row = await last_row(
                 session,
                 f"SET lock_timeout = '{_PATIENCE}';"
-                f" SELECT pg_advisory_lock{self._suffix}({LOCKS}, {_WORKERS})",
+                f" SELECT pg_backend_pid(), pg_advisory_lock{self._suffix}({LOCKS}, {_WORKERS})",
             )
+            self._refuse_pooler(row, session.info.backend_pid)
         except psycopg.errors.LockNotAvailable:
             await session.close()
             raise DatabaseLockedError(self._locked()) from None
@@ -91,6 +98,14 @@ class Hold:
             await session.close()
             raise
         self._session = session
+
+    def _refuse_pooler(self, row: tuple[Any, ...] | None, pid: int) -> None:
+        # The lock would be theirs to whom the pooler gives the session next.
+        if row is None or row[0] != pid:
+            raise ConfigError(
+                f"a connection pooler stands before {self._server.name}: name the server itself "
+                "in `database`"
+            )
 
     def _locked(self) -> str:
         if self._shared:
@@ -162,4 +177,8 @@ class Hold:
         """
         if self._session is not None:
             session, self._session = self._session, None
+            # Said, so that whoever comes next need not wait for the server to notice.
+            if not is_lost(session):
+                with suppress(psycopg.Error):
+                    await last_row(session, "SELECT pg_advisory_unlock_all()")
             await session.close()

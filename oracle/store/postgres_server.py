@@ -33,7 +33,7 @@ _REACH = {
 _LOCK_SECONDS = 10
 #: So long a process may be paused inside a transaction before the others go on without it.
 IDLE_SECONDS = 5
-_SECONDS = {Access.NODE: 60, Access.VISIT: 60}  # that a statement may take
+_SECONDS = 60  # that a statement may take
 _SECONDS_ALONE = 1800  # that one may take, or a pause, where nobody is held up
 # The classes of errors that pass by themselves: connections, resources, the operator's
 # intervention, conflicts between transactions.
@@ -104,10 +104,10 @@ class Server:
                 f"the encoding of {self.name} is not UTF8: create the database with "
                 "`ENCODING 'UTF8' TEMPLATE template0`"
             )
-        shared = self._access in _SECONDS
+        shared = self._access in {Access.NODE, Access.VISIT}
         settings = {
             "lock_timeout": _LOCK_SECONDS,
-            "statement_timeout": _SECONDS.get(self._access, _SECONDS_ALONE),
+            "statement_timeout": _SECONDS if shared else _SECONDS_ALONE,
             "idle_in_transaction_session_timeout": IDLE_SECONDS if shared else _SECONDS_ALONE,
             # So that the server, too, lets go of what a machine held that is gone.
             "tcp_keepalives_idle": 5,
@@ -115,7 +115,7 @@ class Server:
             "tcp_keepalives_count": 3,
         }
         commands = [
-            f"SET {name} = {value * (1000 if 'timeout' in name else 1)}"
+            f"SET {name} = {int(value * (1000 if 'timeout' in name else 1))}"
             for name, value in settings.items()
         ]
         if self._access is Access.READ:
