@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 from oracle.cli import source_report
 from oracle.cli.options import load_pool_key
 from oracle.cli.sources import build, sources_per_seed
-from oracle.store.engine import Access, Database
+from oracle.store.engine import CONNECTIONS, Access, Database
 from oracle.store.pool import Pool
+from oracle.store.postgres_facts import server_facts
 from oracle.store.sources import SourceState
 
 if TYPE_CHECKING:
@@ -25,7 +26,9 @@ if TYPE_CHECKING:
 
     from oracle.cli.findings import Findings
     from oracle.config import Settings
+    from oracle.store.postgres_facts import ServerFacts
 
+_NODES = 2  # one more, or one that starts while another ends, and a verb
 _SCARCE, _LOW = 100 * 2**20, 2**30
 _PATHS = (
     "key_file",
@@ -146,6 +149,10 @@ async def check_store(settings: Settings, findings: Findings) -> Database | None
         return None
     runs = await database.is_held()
     findings.ok("database", "node", "a node runs on it now" if runs else "no node runs on it now")
+    with findings.looking("database", "server"):
+        async with database.read() as connection:
+            if (facts := await server_facts(connection)) is not None:
+                _check_server(facts, findings)
     if pool is not None:
         with findings.looking("pool", "epoch"):
             async with database.read() as connection:
@@ -160,6 +167,48 @@ async def check_store(settings: Settings, findings: Findings) -> Database | None
                     "the database is a backup: the next start drops what looks fresh in it",
                 )
     return database
+
+
+def _check_server(facts: ServerFacts, findings: Findings) -> None:
+    said = f"PostgreSQL {facts.version}"
+    if facts.fsync:
+        findings.ok("database", "durability", f"{said} puts on disk what it commits")
+    else:
+        findings.warn(
+            "database",
+            "durability",
+            f"{said} runs with fsync off: a power cut loses what it said was committed",
+            "set fsync = on",
+        )
+    standbys = f"{facts.standbys} standbys are connected"
+    if facts.may_lose:
+        findings.warn(
+            "database",
+            "failover",
+            f"{standbys}, and a commit waits for none of them: one that takes over may lack what "
+            "was committed last, as a restored backup does",
+            "set synchronous_standby_names and synchronous_commit = on, or promote by hand and "
+            "read docs/operating.md first",
+        )
+    else:
+        waits = "; a commit waits for them" if facts.awaits_standbys else ""
+        findings.ok("database", "failover", f"{standbys}{waits}")
+    free = f"{facts.free} connections are free"
+    if facts.free < _NODES * CONNECTIONS:
+        findings.warn(
+            "database",
+            "connections",
+            f"{free}, and a node or verb takes up to {CONNECTIONS}",
+            "raise max_connections",
+        )
+    else:
+        findings.ok("database", "connections", free)
+    findings.ok(
+        "database",
+        "erasure",
+        "what is erased lives on, encrypted, in the server's dead rows, log, standbys and "
+        "backups: only `oracle entropy rotate-key` makes it unreadable",
+    )
 
 
 def _check_file(path: Path, findings: Findings) -> bool:

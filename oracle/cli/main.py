@@ -38,6 +38,7 @@ _VERBS = {
     "nodes": ("nodes", "nodes", "Look at the nodes that share a database."),
     "verify": ("verify", "verify", "Check a request from an endpoint alone."),
     "audit": ("audit", "audit", "Hold chain, store and pool against each other."),
+    "backup": ("backup", "backup", "Copy the database to a file, also while the node runs."),
     "entropy": ("entropy", "entropy", "Look at the sources and the pool; create the pool key."),
     "gateway": ("gateway", "gateway", "Serve QRNG APIs over HTTP."),
     "wallet": ("wallet", "wallet", "Create, import, look at and empty wallets."),

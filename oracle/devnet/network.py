@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from oracle.chain.wallets import LocalSigner
+    from oracle.database_url import DatabaseUrl
     from oracle.devnet.qrng import Qrng
 
 CHAIN_ID = 31337
@@ -166,7 +167,7 @@ class Devnet:
     Guarantees: when the context is left, however, the node is not alive.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913
         self,
         folder: Path,
         ground: Ground,
@@ -175,8 +176,11 @@ class Devnet:
         runway: int = RUNWAY,
         endpoint: str | None = None,
         airnode: bool = False,
+        database: DatabaseUrl | None = None,
     ) -> None:
         self.folder = folder
+        #: Where the node has its store, if not in a file.
+        self._database = database
         self._window = window
         self._runway = runway
         #: Where the node finds the chain, if not where everybody does.
@@ -277,7 +281,7 @@ class Devnet:
             path.write_text(secret + "\n", encoding="ascii")
         (self.folder / "oracle.toml").write_text(
             f"""\
-database = "oracle.db"
+database = "{"oracle.db" if self._database is None else self._database.text}"
 poll_seconds = 0.1
 
 [pool]
@@ -316,7 +320,8 @@ wallet.key_file = "operator.key"
         assert self.node is not None
 
         async def settled() -> bool:
-            database = await Database.open(self.folder / "oracle.db", Access.VISIT)
+            place = self._database or self.folder / "oracle.db"
+            database = await Database.open(place, Access.VISIT)
             try:
                 async with database.read() as connection:
                     return (await count_by_state(connection)).get(State.DONE, 0) >= count

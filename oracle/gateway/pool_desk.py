@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from oracle import log
 from oracle.errors import (
+    DatabaseUnavailableError,
     KeyRefusedError,
     OracleError,
     PoolError,
@@ -42,6 +43,8 @@ RESERVE_BLOCKS = 256
 CLIENTS_SECONDS = 1.0
 _BUCKETS_MAX = 10_000
 _SHORT_SECONDS = 10.0
+# Before a database that is out of reach is tried again.
+_PAUSE = 1.0
 
 
 @dataclass(slots=True)
@@ -83,6 +86,7 @@ class PoolDesk:
         self._replies = Replies(database, pool)
         self._reserved: deque[ReservedBlock] = deque()
         self._orders: list[_Order] = []
+        self._served: list[_Order] = []
         self._ordered = asyncio.Event()
         self._stopped = False
         self._clients: dict[bytes | None, Client] = {}
@@ -95,21 +99,39 @@ class PoolDesk:
         """
         Serve what is ordered, until the task is cancelled.
         """
-        orders: list[_Order] = []
         try:
-            if dropped := await self._replies.drop_reserved():
-                log.get().info("reserved_blocks_dropped", blocks=dropped)
             while True:
-                await self._pool.wipe(self._database)
-                await self._ordered.wait()
-                self._ordered.clear()
-                orders = [order for order in self._orders if not order.reply.done()]
-                self._orders = []
-                await self._serve(orders)
+                try:
+                    await self._serve_all()
+                except DatabaseUnavailableError as error:
+                    log.get().warning("pool_unreachable", error=str(error), retry_in=_PAUSE)
+                    self._refuse_all("The pool is out of reach.")
+                await asyncio.sleep(_PAUSE)
         finally:
             self._stopped = True
-            for order in (*orders, *self._orders):
-                order.refuse(PoolError("The gateway has stopped."))
+            self._refuse_all("The gateway has stopped.")
+
+    async def _serve_all(self) -> None:
+        """
+        Serve what is ordered. What was reserved before is destroyed first: nobody knows whether it
+        was spent, by an earlier process or in a commit that was never heard of.
+        """
+        self._reserved.clear()
+        if dropped := await self._replies.drop_reserved():
+            log.get().info("reserved_blocks_dropped", blocks=dropped)
+        while True:
+            await self._pool.wipe(self._database)
+            await self._ordered.wait()
+            self._ordered.clear()
+            self._served = [order for order in self._orders if not order.reply.done()]
+            self._orders = []
+            await self._serve(self._served)
+
+    def _refuse_all(self, why: str) -> None:
+        waiting = [*self._served, *self._orders]
+        self._served, self._orders = [], []
+        for order in waiting:
+            order.refuse(PoolError(why))
 
     async def admit(self, request: Request, scope: Scope, key: str | None) -> PoolVisit:
         """

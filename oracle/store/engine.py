@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
     from oracle.database_url import DatabaseUrl
 
+#: How many sessions a process may have with a server.
+CONNECTIONS = 7
+
 
 def now() -> int:
     """

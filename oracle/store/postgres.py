@@ -21,7 +21,7 @@ from oracle.errors import (
     NoDatabaseError,
 )
 from oracle.store.cursors import put_setting
-from oracle.store.engine import Access, Database
+from oracle.store.engine import CONNECTIONS, Access, Database
 from oracle.store.postgres_hold import HOLDS, IS_HELD, LOCKS, TENURE, WRITER, Hold
 from oracle.store.postgres_server import Server, is_lost, last_row
 from oracle.store.schema import settings
@@ -34,8 +34,6 @@ if TYPE_CHECKING:
 
     from oracle.database_url import DatabaseUrl
 
-# Reads and claims beside the one write.
-_CONNECTIONS = 6
 _POOL_SECONDS = 10
 
 _BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED"
@@ -75,7 +73,7 @@ class PostgresDatabase(Database):
             # The driver begins no transaction by itself: `_transaction` does, and says which kind.
             isolation_level="AUTOCOMMIT",
             hide_parameters=True,
-            pool_size=_CONNECTIONS,
+            pool_size=CONNECTIONS - 1,  # and the one that holds the database
             max_overflow=0,
             pool_timeout=_POOL_SECONDS,
             use_native_hstore=False,

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     import pytest
 
+    from oracle.database_url import DatabaseUrl
     from oracle.evm import Receipt
     from oracle.protocols.coordinator import Counters
     from oracle.request import TrackedRequest
@@ -148,10 +149,12 @@ async def new_bench(
     snapshot = await ground.reader.rpc("evm_snapshot")
     async with AsyncExitStack() as stack:
 
-        async def make(*, window: int = 256, **chain: object) -> Bench:
+        async def make(
+            *, window: int = 256, database: DatabaseUrl | None = None, **chain: object
+        ) -> Bench:
             await ground.reader.rpc("evm_setAutomine", True)  # noqa: FBT003 - JSON-RPC
             await ground.reader.rpc("anvil_mine", "0x2")
-            devnet = Devnet(tmp_path, ground, window=window)
+            devnet = Devnet(tmp_path, ground, window=window, database=database)
             await devnet.prepare()
             await ground.reader.rpc("evm_setAutomine", False)  # noqa: FBT003 - JSON-RPC
             path = tmp_path / "oracle.toml"

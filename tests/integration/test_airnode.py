@@ -176,6 +176,7 @@ def configure(folder: Path, ground: Ground, bench: AirnodeBench, chain: dict[str
         if not (folder / name).exists():
             (folder / name).touch(mode=0o600)
             (folder / name).write_text(secret, encoding="utf-8")
+    database = chain.pop("database", None)
     lines = {
         "chain_id": CHAIN_ID,
         "endpoints": f'["{ground.rpc_url}"]',
@@ -187,7 +188,8 @@ def configure(folder: Path, ground: Ground, bench: AirnodeBench, chain: dict[str
     }
     path = folder / "oracle.toml"
     path.write_text(
-        f"""\
+        ("" if database is None else f'database = "{database}"\n')
+        + f"""\
 [pool]
 key_file = "pool.key"
 

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
+    from oracle.database_url import DatabaseUrl
+
 pytestmark = pytest.mark.integration
 
 BLOCKS = 600
@@ -42,8 +44,8 @@ class Gateway:
     A gateway in this process, on a file that outlives it.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.path = folder / "gateway.db"
+    def __init__(self, folder: Path, database: DatabaseUrl | None = None) -> None:
+        self.path = database or folder / "gateway.db"
         self.epoch = EpochFile(folder / "epoch")
         self.client: httpx.AsyncClient
         self.database: Database
@@ -53,7 +55,7 @@ class Gateway:
     async def open(self) -> AsyncIterator[None]:
         if not self.path.exists():
             lay_database(self.path)
-        self.database = await Database.open(self.path, Access.NODE)
+        self.database = await Database.open(self.path, Access.SOLE)
         self.pool = Pool(PoolKey(bytes(32)), self.epoch)
         assert await self.pool.unlock(self.database) == 0
         desk = PoolDesk(self.database, self.pool, target_blocks=BLOCKS, simulated=False)
