@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -23,9 +24,10 @@ from tests.migrated import lay_database
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from sqlalchemy.ext.asyncio import AsyncConnection
+
+    from oracle.database_url import DatabaseUrl
 
 pytestmark = pytest.mark.store
 
@@ -154,10 +156,14 @@ async def send_all(
 
 @pytest.mark.parametrize("receipt_first", [True, False])
 def test_costs_of_requests_add_up_to_the_transaction_through_a_reorg(
-    tmp_path: Path, *, receipt_first: bool
+    place: Path | DatabaseUrl, *, receipt_first: bool
 ) -> None:
     with asyncio.Runner() as loop:
+<<<<<<< HEAD
         database = loop.run(Database.open(lay_database(tmp_path / "oracle.db"), Access.NODE))
+=======
+        database = loop.run(Database.open(place, Access.NODE))
+>>>>>>> 87c1ca3 (Try lives and costs of requests on a server too)
         examples = iter(range(10**6))
 
         async def play(
@@ -204,7 +210,7 @@ def test_costs_of_requests_add_up_to_the_transaction_through_a_reorg(
                         await transactions.advance_slot(tx, known, SlotState.SENT)
                     assert set(await lane.costs_of(made)) == {None}
 
-        @settings(max_examples=40, deadline=None)
+        @settings(max_examples=40 if isinstance(place, Path) else 8, deadline=None)
         @given(
             st.lists(
                 st.tuples(st.integers(0, 2_500_000), st.integers(1, 500)), min_size=1, max_size=8

@@ -5,8 +5,7 @@ Whatever is asked of the store in whatever order: a model of plain dictionaries 
 from __future__ import annotations
 
 import asyncio
-import tempfile
-from pathlib import Path
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -33,8 +32,12 @@ from tests.migrated import lay_database
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+    from pathlib import Path
 
     from sqlalchemy.ext.asyncio import AsyncConnection
+
+    from oracle.database_url import DatabaseUrl
+    from tests.postgres import Postgres
 
 pytestmark = pytest.mark.store
 
@@ -49,20 +52,23 @@ class Lifecycle(RuleBasedStateMachine):
     Requests observed, moved, orphaned and observed again in any order.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, place: Path | DatabaseUrl) -> None:
         super().__init__()
         self.model: dict[bytes, State] = {}
         self.done: dict[bytes, Any] = {}
         self.loop = asyncio.Runner()
+<<<<<<< HEAD
         self.folder = tempfile.TemporaryDirectory()
         self.database = self.loop.run(
             Database.open(lay_database(Path(self.folder.name) / "oracle.db"), Access.NODE)
         )
+=======
+        self.database = self.loop.run(Database.open(place, Access.NODE))
+>>>>>>> 87c1ca3 (Try lives and costs of requests on a server too)
 
     def teardown(self) -> None:
         self.loop.run(self.database.close())
         self.loop.close()
-        self.folder.cleanup()
 
     def write(self, act: Callable[[AsyncConnection], Awaitable[object]]) -> object:
         async def written() -> object:
@@ -180,7 +186,23 @@ class Lifecycle(RuleBasedStateMachine):
         assert at is state
 
 
-def test_every_order_of_acts_keeps_the_invariants() -> None:
+def test_every_order_of_acts_keeps_the_invariants(tmp_path: Path) -> None:
+    numbers = count()
+
+    class OnFile(Lifecycle):
+        def __init__(self) -> None:
+            super().__init__(tmp_path / f"{next(numbers)}.db")
+
     run_state_machine_as_test(
-        Lifecycle, settings=settings(max_examples=30, stateful_step_count=30, deadline=None)
+        OnFile, settings=settings(max_examples=30, stateful_step_count=30, deadline=None)
+    )
+
+
+def test_every_order_of_acts_keeps_the_invariants_on_a_server(postgres: Postgres) -> None:
+    class OnServer(Lifecycle):
+        def __init__(self) -> None:
+            super().__init__(postgres.blank())
+
+    run_state_machine_as_test(
+        OnServer, settings=settings(max_examples=5, stateful_step_count=20, deadline=None)
     )
