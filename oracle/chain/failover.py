@@ -85,6 +85,8 @@ class Endpoint(Web3Reader):
         """
         Ask the endpoint nothing more.
         """
+        if self.health.refused is not None:
+            return
         self.health.refused = why
         log.get().error(
             "endpoint_refused",
