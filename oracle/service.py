@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
 
 from oracle import log
@@ -188,6 +188,20 @@ class ChainService(ABC, Generic[R]):
         """
 
 
+@dataclass(slots=True)
+class Search:
+    """
+    What is known of a log that is missing: kept while the node runs.
+    """
+
+    #: The block at which the chain's counter is asked for again, and the pause behind it.
+    due: int = 0
+    pause: int = 0
+    #: The index that it took, and the endpoints that leave it out.
+    index: int | None = None
+    shown_by: set[object] = field(default_factory=set)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Service(ChainService[RandomnessRequest]):
     """
@@ -207,6 +221,8 @@ class Service(ChainService[RandomnessRequest]):
     fee_band: FeeBand | None
     #: How long finished requests are kept at least; 0: for ever.
     keep_days: float
+    #: What is known of logs that are missing.
+    search: Search = field(default_factory=Search)
 
     request_type = RandomnessRequest
     whole_history = True

@@ -10,9 +10,11 @@ from oracle import log
 from oracle.chain.ranges import span_of
 from oracle.errors import EndpointError, InconsistentChainError
 from oracle.faults import fault_point
+from oracle.gaps import fill_gaps
 from oracle.protocols.coordinator import BATCH, Cancelled, Committed, Discarded
 from oracle.request import TRANSITIONS, Outcome, State
-from oracle.store import batches, discards, retention, transactions
+from oracle.service import Service
+from oracle.store import batches, discards, indices, retention, transactions
 from oracle.store.batches import BatchState
 from oracle.store.book import NO_OUTCOME
 from oracle.store.cursors import Cursor, get_cursor, move_cursor
@@ -40,7 +42,8 @@ async def watch(service: ChainService[Any], head: Block) -> int:
 
     Guarantees: what a range of blocks says and the cursor behind it are stored together; a request
     is orphaned only when its block was replaced, and before another one takes its index; after a
-    reorg of any depth everything that it touched is read again.
+    reorg of any depth everything that it touched is read again; a log that an endpoint leaves out
+    is missed by its index, and looked for until it is there.
 
     Does not: follow a head that is lower than the last one: it raises `InconsistentChainError`,
     which ends the pass, until the chain or the endpoint has caught up. On a devnet, where chains
@@ -48,22 +51,37 @@ async def watch(service: ChainService[Any], head: Block) -> int:
     """
     async with service.database.read() as connection:
         cursor = await get_cursor(connection, service.chain_id, service.contract)
-    if cursor is not None and (cursor.number, cursor.hash) == (head.number, head.hash):
-        return await _confirm(service, head)
-    first, suspect = await _first_block(service, cursor, head)
-    await _check_pruned(service, suspect, head)
-    moved = await _drop_replaced(service, suspect, head)
+    moved = 0
+    if cursor is None or (cursor.number, cursor.hash) != (head.number, head.hash):
+        first, suspect = await _first_block(service, cursor, head)
+        await _check_pruned(service, suspect, head)
+        moved = await _drop_replaced(service, suspect, head)
+        moved += await _read_blocks(service, first, head.number, head)
+    if isinstance(service, Service):
+
+        async def again(lower: int, upper: int) -> int:
+            return await _read_blocks(service, lower, upper, head, advance=False)
+
+        settled = head.number - service.depth - TAIL
+        moved += await fill_gaps(service, head, again, settled=settled)
+    return moved + await _confirm(service, head)
+
+
+async def _read_blocks(
+    service: ChainService[Any], first: int, end: int, head: Block, *, advance: bool = True
+) -> int:
     span = span_of(service.reader)
-    while first <= head.number:
-        last = min(first + min(span.width, RANGE) - 1, head.number)
+    moved = 0
+    while first <= end:
+        last = min(first + min(span.width, RANGE) - 1, end)
         try:
-            moved += await _read_range(service, first, last, head)
+            moved += await _read_range(service, first, last, head, advance=advance)
         except EndpointError as error:
             span.refused(last - first + 1, error)
             continue
         span.works(last - first + 1)
         first = last + 1
-    return moved + await _confirm(service, head)
+    return moved
 
 
 async def _first_block(
@@ -77,6 +95,7 @@ async def _first_block(
         return start, start
     if head.number < cursor.number:
         if service.devnet:
+            await _forget_seen(service)
             return start, start
         raise InconsistentChainError(
             f"the head is block {head.number}, below block {cursor.number} that was read before"
@@ -86,12 +105,18 @@ async def _first_block(
     if (await service.reader.block(cursor.anchor_number)).hash == cursor.anchor_hash:
         first = max(start, cursor.anchor_number + 1)
         return first, first
+    await _forget_seen(service)
     log.get().error(
         "deep_reorg",
         below=cursor.anchor_number,
         advice="blocks that counted as settled were replaced: everything is read again",
     )
     return start, start
+
+
+async def _forget_seen(service: ChainService[Any]) -> None:
+    async with service.database.write() as tx:
+        await indices.forget_seen(tx, service.chain_id, service.contract)
 
 
 async def _check_pruned(service: ChainService[Any], suspect: int, head: Block) -> None:
@@ -172,7 +197,12 @@ async def _move(
         log.get().warning("request_reorged", **tracked.log_context(), to=str(after))
 
 
-async def _read_range(service: ChainService[Any], first: int, last: int, head: Block) -> int:
+async def _read_range(
+    service: ChainService[Any], first: int, last: int, head: Block, *, advance: bool
+) -> int:
+    """
+    Store what a range of blocks says, and with it, unless it was read before, how far that is.
+    """
     # Some endpoints tell a log twice.
     told = await service.reader.logs(service.contract, first, last, service.topics)
     logs = list(dict.fromkeys(told))
@@ -190,7 +220,8 @@ async def _read_range(service: ChainService[Any], first: int, last: int, head: B
     async with service.database.write() as tx:
         await _move(tx, service.book, missing)
         moved = len(missing) + await _apply(tx, service, events)
-        await move_cursor(tx, service.chain_id, service.contract, cursor)
+        if advance:
+            await move_cursor(tx, service.chain_id, service.contract, cursor)
     if moved:
         fault_point("observed")
     return moved

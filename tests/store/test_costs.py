@@ -20,7 +20,6 @@ from oracle.store.engine import Access, Database
 from oracle.store.seal import PoolKey
 from oracle.store.transactions import Attempt, Purpose, SlotState, attempt_context
 from tests.factories import CHAIN_ID, PROTOCOL, WALLET, hash32, make_request, with_id
-from tests.migrated import lay_database
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -159,11 +158,7 @@ def test_costs_of_requests_add_up_to_the_transaction_through_a_reorg(
     place: Path | DatabaseUrl, *, receipt_first: bool
 ) -> None:
     with asyncio.Runner() as loop:
-<<<<<<< HEAD
-        database = loop.run(Database.open(lay_database(tmp_path / "oracle.db"), Access.NODE))
-=======
         database = loop.run(Database.open(place, Access.NODE))
->>>>>>> 87c1ca3 (Try lives and costs of requests on a server too)
         examples = iter(range(10**6))
 
         async def play(

@@ -28,7 +28,6 @@ from oracle.store import requests
 from oracle.store.engine import Access, Database
 from oracle.store.schema import requests as table
 from tests.factories import make_outcome, make_request
-from tests.migrated import lay_database
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -57,14 +56,7 @@ class Lifecycle(RuleBasedStateMachine):
         self.model: dict[bytes, State] = {}
         self.done: dict[bytes, Any] = {}
         self.loop = asyncio.Runner()
-<<<<<<< HEAD
-        self.folder = tempfile.TemporaryDirectory()
-        self.database = self.loop.run(
-            Database.open(lay_database(Path(self.folder.name) / "oracle.db"), Access.NODE)
-        )
-=======
         self.database = self.loop.run(Database.open(place, Access.NODE))
->>>>>>> 87c1ca3 (Try lives and costs of requests on a server too)
 
     def teardown(self) -> None:
         self.loop.run(self.database.close())
