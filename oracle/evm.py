@@ -28,6 +28,9 @@ TRANSACTION_GAS_CAP = 1 << 24
 class Block:
     """
     A block header, as far as the node needs it; fees in wei.
+
+    Where the chain has no base fee (`legacy`), that of the head is the price of gas that the
+    endpoint suggests.
     """
 
     number: int
@@ -36,6 +39,7 @@ class Block:
     timestamp: int
     base_fee: int
     gas_limit: int
+    legacy: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -87,6 +87,7 @@ class Lane:
                 gas_limit=gas_limit,
                 fees=fees,
                 value=value,
+                legacy=self.fees.legacy,
             )
         )
         slot_id = await transactions.open_slot(
@@ -116,6 +117,7 @@ class Lane:
                 data=b"",
                 gas_limit=FILLER_GAS,
                 fees=fees,
+                legacy=self.fees.legacy,
             )
         )
         await transactions.drop_unsent(tx, slot.id)

@@ -1,5 +1,5 @@
 """
-EIP-1559 fees: pure arithmetic, in wei per gas.
+Fees of EIP-1559, and of the chains that do not have it: pure arithmetic, in wei per gas.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ _BUMP_NUMERATOR, _BUMP_DENOMINATOR = 9, 8
 @dataclass(frozen=True, slots=True)
 class Fees:
     """
-    The two fees of an EIP-1559 transaction.
+    The two fees of an EIP-1559 transaction; of a legacy one both are its gas price.
     """
 
     max_fee: int
@@ -45,17 +45,24 @@ class FeePolicy:
     """
     What the operator pays: `priority_fee` on top of the base fee, and up to `max_priority_fee` for
     replacements; never more than `max_fee` in all.
+
+    On a `legacy` chain there is one price, all of which is paid: where a base fee is asked for, it
+    is the one that the endpoint suggests, and it is outbid by an eighth.
     """
 
     max_fee: int
     priority_fee: int
     max_priority_fee: int
+    legacy: bool = False
 
     def quote(self, base_fee: int) -> Fees | None:
         """
         Return fees that hold while the base fee doubles, within the cap; nothing if the cap is too
         low right now.
         """
+        if self.legacy:
+            price = min(self.max_fee, least_price(base_fee, 0))
+            return None if base_fee > self.max_fee else Fees(price, price)
         if base_fee + self.priority_fee > self.max_fee:
             return None
         return Fees(min(self.max_fee, 2 * base_fee + self.priority_fee), self.priority_fee)
@@ -65,6 +72,9 @@ class FeePolicy:
         Return fees that replace `last`: both at least 12.5 % higher; nothing if a cap forbids it.
         """
         least, priority_fee = _bumped(last.max_fee), _bumped(last.priority_fee)
+        if self.legacy:
+            price = min(self.max_fee, max(least, least_price(base_fee, 0)))
+            return None if least > self.max_fee else Fees(price, price)
         if least > self.max_fee or priority_fee > self.max_priority_fee:
             return None
         wanted = max(least, 2 * base_fee + priority_fee)

@@ -197,13 +197,18 @@ class Web3Reader:
             raw = await self.rpc("eth_getBlockByNumber", wanted, False)  # noqa: FBT003 - JSON-RPC
             if raw is None:
                 raise InconsistentChainError(f"{self.name} has no block {number}")
+            base_fee = raw.get("baseFeePerGas")
+            if base_fee is None:
+                # From before EIP-1559, and the chains that never had it.
+                base_fee = "0x0" if number is not None else await self.rpc("eth_gasPrice")
             return Block(
                 number=_quantity(raw["number"]),
                 hash=_data(raw["hash"]),
                 parent_hash=_data(raw["parentHash"]),
                 timestamp=_quantity(raw["timestamp"]),
-                base_fee=_quantity(raw.get("baseFeePerGas") or "0x0"),
+                base_fee=_quantity(base_fee),
                 gas_limit=_quantity(raw["gasLimit"]),
+                legacy=raw.get("baseFeePerGas") is None,
             )
 
     async def logs(  # noqa: D102 - ChainReader

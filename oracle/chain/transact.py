@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from eth_abi.abi import encode
 
-from oracle.chain.fees import GWEI, Fees, sweep_value
+from oracle.chain.fees import GWEI, Fees, least_price, sweep_value
 from oracle.chain.probe import rollup_fee
 from oracle.chain.wallets import UnsignedTransaction
 from oracle.errors import ChainError, EndpointError, InsufficientFundsError
@@ -101,7 +101,8 @@ async def prepare(
     Raises `InsufficientFundsError` with the shortfall, `EndpointError` when the call would revert.
     """
     head = await reader.block()
-    fees = Fees(2 * head.base_fee + GWEI, GWEI)
+    price = least_price(head.base_fee, GWEI)
+    fees = Fees(price, price) if head.legacy else Fees(2 * head.base_fee + GWEI, GWEI)
     balance = await reader.balance(sender)
     gas_limit = await _estimate(reader, sender, to=to, data=data, value=value) * 5 // 4
     needed = gas_limit * fees.max_fee + value
@@ -117,6 +118,7 @@ async def prepare(
         gas_limit=gas_limit,
         fees=fees,
         value=value,
+        legacy=head.legacy,
     )
 
 
@@ -142,7 +144,8 @@ async def prepare_sweep(
     estimate = await _estimate(reader, sender, to=to, data=b"", value=balance // 2)
     gas_limit = estimate if estimate == TRANSFER_GAS else estimate * 5 // 4
     # It has to outlast the question whether to do it.
-    max_fee = (await reader.block()).base_fee * 5 // 4 + GWEI
+    head = await reader.block()
+    max_fee = head.base_fee * 5 // 4 + GWEI
     data_fee = 2 * await rollup_fee(reader, _TRANSFER_BYTES, gas_limit)
     value = sweep_value(
         balance, gas_limit=gas_limit, max_fee=max_fee, keep=keep, data_fee=data_fee
@@ -160,6 +163,7 @@ async def prepare_sweep(
         gas_limit=gas_limit,
         fees=Fees(max_fee, max_fee),
         value=value,
+        legacy=head.legacy,
     )
 
 

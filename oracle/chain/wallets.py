@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
 
 from eth_account import Account
@@ -14,6 +14,7 @@ from eth_account.typed_transactions.typed_transaction import TypedTransaction
 from eth_utils.exceptions import ValidationError
 from hexbytes import HexBytes
 
+from oracle.chain.fees import Fees
 from oracle.errors import ConfigError
 from oracle.evm import checksum_address
 
@@ -22,8 +23,8 @@ if TYPE_CHECKING:
 
     from eth_account.signers.local import LocalAccount
 
-    from oracle.chain.fees import Fees
-
+# Where a legacy transaction's RLP begins, and no typed one's does.
+_RLP_LIST = 0xC0
 # BIP-44 for Ethereum.
 FIRST_ACCOUNT = "m/44'/60'/0'/0/0"
 _DERIVATION_PATH = re.compile(r"m(/[0-9]{1,10}'?)+", re.ASCII)
@@ -48,7 +49,8 @@ WELL_KNOWN = frozenset(
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnsignedTransaction:
     """
-    An EIP-1559 transaction: `to` is empty for a creation, `value` in wei, `data` may hold seeds.
+    An EIP-1559 transaction, or a legacy one: `to` is empty for a creation, `value` in wei, `data`
+    may hold seeds.
     """
 
     chain_id: int
@@ -58,6 +60,7 @@ class UnsignedTransaction:
     gas_limit: int
     fees: Fees
     value: int = 0
+    legacy: bool = False
 
 
 class Signer(Protocol):
@@ -109,21 +112,29 @@ class LocalSigner:
 
     def sign(self, transaction: UnsignedTransaction) -> tuple[bytes, bytes]:  # noqa: D102 - Signer
         fields: dict[str, object] = {
-            "type": 2,
             "chainId": transaction.chain_id,
             "nonce": transaction.nonce,
             "gas": transaction.gas_limit,
-            "maxFeePerGas": transaction.fees.max_fee,
-            "maxPriorityFeePerGas": transaction.fees.priority_fee,
             "value": transaction.value,
             "data": transaction.data,
         }
+        fees = transaction.fees
+        if transaction.legacy:
+            fields |= {"gasPrice": fees.max_fee}
+        else:
+            fields |= {
+                "type": 2,
+                "maxFeePerGas": fees.max_fee,
+                "maxPriorityFeePerGas": fees.priority_fee,
+            }
         if transaction.to:
             fields["to"] = transaction.to
         signed = self._account.sign_transaction(fields)  # type: ignore[arg-type]
         return bytes(signed.raw_transaction), bytes(signed.hash)
 
     def replace(self, signed: bytes, fees: Fees) -> tuple[bytes, bytes]:  # noqa: D102 - Signer
+        if signed[0] >= _RLP_LIST:
+            return self.sign(replace(_read_legacy(signed), fees=fees))
         old = TypedTransaction.from_bytes(HexBytes(signed)).as_dict()
         return self.sign(
             UnsignedTransaction(
@@ -218,3 +229,48 @@ def create_keystore(password: str) -> tuple[str, str]:
     """
     signer = LocalSigner(Account.create())
     return signer.address, signer.keystore(password)
+
+
+def _read_legacy(signed: bytes) -> UnsignedTransaction:
+    """
+    Read back a legacy transaction that was signed here, with its chain id in it (EIP-155).
+    """
+    nonce, price, gas, to, value, data, v, _, _ = _items(signed)
+    paid = int.from_bytes(price, "big")
+    return UnsignedTransaction(
+        chain_id=(int.from_bytes(v, "big") - 35) // 2,
+        nonce=int.from_bytes(nonce, "big"),
+        to=checksum_address(to) if to else "",
+        data=data,
+        gas_limit=int.from_bytes(gas, "big"),
+        fees=Fees(paid, paid),
+        value=int.from_bytes(value, "big"),
+        legacy=True,
+    )
+
+
+def _items(encoded: bytes) -> list[bytes]:
+    """
+    Return the byte strings of an RLP list that holds no lists.
+    """
+    _, at = _extent(encoded, 0)
+    items = []
+    while at < len(encoded):
+        length, start = _extent(encoded, at)
+        items.append(encoded[start : start + length])
+        at = start + length
+    return items
+
+
+def _extent(encoded: bytes, at: int) -> tuple[int, int]:
+    """
+    Return the length of the RLP item at a place, and where its content begins.
+    """
+    first = encoded[at]
+    if first < 0x80:  # noqa: PLR2004 - RLP: a byte is its own encoding
+        return 1, at
+    base = 0xC0 if first >= 0xC0 else 0x80  # noqa: PLR2004 - RLP: a list, or a string
+    if first - base < 56:  # noqa: PLR2004 - RLP: short
+        return first - base, at + 1
+    size = first - base - 55
+    return int.from_bytes(encoded[at + 1 : at + 1 + size], "big"), at + 1 + size

@@ -147,6 +147,7 @@ class ConfiguredAirnode:
                 max_fee=int(settings.max_fee_gwei * _GWEI),
                 priority_fee=int(settings.priority_fee_gwei * _GWEI),
                 max_priority_fee=int(settings.max_priority_fee_gwei * _GWEI),
+                legacy=(await reader.block()).legacy,
             ),
             policy=policy_of(settings),
             estimator=reader,

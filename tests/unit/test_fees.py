@@ -86,3 +86,32 @@ def test_bump_follows_a_base_fee_that_rose_by_more() -> None:
     fees = policy.bump(Fees(10 * GWEI, GWEI), 100 * GWEI)
     assert fees is not None
     assert fees.max_fee >= 200 * GWEI
+
+
+legacy = st.builds(
+    FeePolicy, max_fee=fee, priority_fee=fee, max_priority_fee=fee, legacy=st.just(value=True)
+)
+
+
+@given(legacy, fee)
+def test_where_there_is_no_base_fee_one_price_is_paid_and_it_is_under_the_cap(
+    policy: FeePolicy, suggested: int
+) -> None:
+    fees = policy.quote(suggested)
+    if fees is None:
+        assert suggested > policy.max_fee
+        return
+    assert suggested <= fees.max_fee == fees.priority_fee <= policy.max_fee
+    # All of it is paid: there is no head room that costs nothing.
+    assert fees.max_fee <= suggested * 9 // 8
+
+
+@given(legacy, fee, fee)
+def test_where_there_is_no_base_fee_a_replacement_is_an_eighth_dearer(
+    policy: FeePolicy, last: int, suggested: int
+) -> None:
+    fees = policy.bump(Fees(last, last), suggested)
+    if fees is None:
+        assert least_bump(last) > policy.max_fee
+        return
+    assert least_bump(last) <= fees.max_fee == fees.priority_fee <= policy.max_fee

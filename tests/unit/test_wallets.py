@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -171,3 +172,28 @@ def test_the_same_transaction_is_signed_to_the_same_bytes() -> None:
         chain_id=1, nonce=7, to=COORDINATOR, data=b"data", gas_limit=50_000, fees=Fees(9, 1)
     )
     assert SIGNER.sign(transaction) == SIGNER.sign(transaction)
+
+
+legacy_transactions = st.builds(
+    UnsignedTransaction,
+    chain_id=st.integers(1, 2**32),
+    nonce=st.integers(0, 2**40),
+    to=addresses | st.just(""),
+    data=st.binary(max_size=200) | st.binary(min_size=300, max_size=70_000),
+    gas_limit=st.integers(21_000, 2**24),
+    fees=amounts.map(lambda price: Fees(price, price)),
+    value=amounts,
+    legacy=st.just(value=True),
+)
+
+
+@given(legacy_transactions, amounts)
+def test_legacy_transaction_is_replaced_by_itself_at_another_price(
+    transaction: UnsignedTransaction, price: int
+) -> None:
+    signed, transaction_hash = SIGNER.sign(transaction)
+    assert keccak(signed) == transaction_hash
+    assert Account.recover_transaction(signed) == ADDRESS
+    assert SIGNER.replace(signed, transaction.fees) == (signed, transaction_hash)
+    again, _ = SIGNER.replace(signed, Fees(price, price))
+    assert again == SIGNER.sign(dataclasses.replace(transaction, fees=Fees(price, price)))[0]
