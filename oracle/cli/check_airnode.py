@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from oracle.cli import claims
 from oracle.cli.airnodes import check_mnemonic, check_rrp, load_airnode_keys, policy_of
 from oracle.cli.chains import checked_endpoints
-from oracle.cli.check_chains import check_endpoints, check_heads, check_logs
+from oracle.cli.check_chains import check_endpoints, check_heads, check_logs, check_opinions
 from oracle.cli.findings import Findings
 from oracle.errors import ConfigError
 from oracle.given import read_secret_file
@@ -75,9 +75,7 @@ async def _check_chain(
         with findings.looking(where, "mnemonic", "it may be used on this chain"):
             check_mnemonic(where, chain, keys)
     with findings.looking(where, "opinions"):
-        checked_endpoints(where, chain)
-        said = "the first endpoint is trusted" if chain.is_trusted else "two hosts have to agree"
-        findings.ok(where, "opinions", said)
+        check_opinions(where, chain, checked_endpoints(where, chain), findings)
     _check_policy(where, chain, findings)
     _check_depth(where, chain, findings)
     await check_heads(where, chain, settings, findings)

@@ -9,6 +9,7 @@ import time
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from oracle.chain.probe import probe_block_hash
 from oracle.chain.reader import Web3Reader
@@ -18,7 +19,8 @@ from oracle.cli.chains import checked_endpoints, configured_heads, configured_si
 from oracle.cli.findings import Findings
 from oracle.cli.wallet_money import balance_of
 from oracle.errors import EndpointError, OracleError
-from oracle.given import checked_endpoint
+from oracle.given import checked_endpoint, is_near
+from oracle.log import redact_urls
 from oracle.protocols.coordinator import CoordinatorProtocol
 from oracle.steps.commit import MAX_ROOTS
 from oracle.steps.watch import RANGE
@@ -84,9 +86,7 @@ async def _check_chain(
         wallet = configured_signer(name, chain).address
         findings.ok(where, "wallet", f"its key loads: {wallet}")
     with findings.looking(where, "opinions"):
-        checked_endpoints(f"chains.{name}", chain)
-        said = "the first endpoint is trusted" if chain.is_trusted else "two hosts have to agree"
-        findings.ok(where, "opinions", said)
+        check_opinions(where, chain, checked_endpoints(where, chain), findings)
     await check_heads(where, chain, settings, findings)
     async with AsyncExitStack() as stack:
         answering = await check_endpoints(where, chain, findings, stack)
@@ -98,6 +98,41 @@ async def _check_chain(
             if database is not None:
                 await _check_store(name, chain, first, wallet, database, findings)
     return wallet
+
+
+def check_opinions(
+    where: str, chain: EndpointSettings, urls: Sequence[str], findings: Findings
+) -> None:
+    """
+    Say who has to agree, and who cannot disagree.
+    """
+    said = "the first endpoint is trusted" if chain.is_trusted else "two hosts have to agree"
+    findings.ok(where, "opinions", said)
+    owners: dict[str, list[str]] = {}
+    for url in urls:
+        owners.setdefault(provider_of(urlsplit(url).hostname or ""), []).append(redact_urls(url))
+    for owner, names in owners.items():
+        if len(names) > 1:
+            findings.warn(
+                where,
+                "opinions",
+                f"{' and '.join(names)} are both of {owner}",
+                "what one provider serves in two places fails together, and is one opinion: add "
+                "an endpoint of somebody else",
+            )
+
+
+def provider_of(host: str) -> str:
+    """
+    Return whose a host seems to be: the domain under which names are given away, or the host
+    itself where it has none.
+    """
+    labels = host.lower().rstrip(".").split(".")
+    if is_near(host) or all(label.isdigit() for label in labels) or ":" in host:
+        return host
+    # "co.uk" and its like give names away too.
+    many = 3 if len(labels[-1]) == 2 and len(labels[-2]) <= 3 else 2  # noqa: PLR2004 - letters
+    return ".".join(labels[-many:])
 
 
 async def check_endpoints(
