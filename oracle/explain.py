@@ -24,6 +24,8 @@ _REFUND = "its requester gets the whole fee back with `cancel` once the window h
 
 # Why a drawn request is not signed, as the step noted it on the request.
 WAITS = {
+    "block_too_small": "the chain's blocks have become too small for the gas that it was "
+    "promised: it goes on when they grow again",
     "fee_cap_reached": "the base fee is above max_fee_gwei: it goes on when the fee falls or the "
     "cap is raised",
     "loss_limit": "it would cost more above its fee than max_loss_gwei allows: it goes on when "

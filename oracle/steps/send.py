@@ -218,7 +218,10 @@ async def _repeat(service: ChainService[Any], slot: Slot, newest: Attempt, head:
 async def _fits(
     service: ChainService[Any], slot: Slot, attempts: Sequence[Attempt], head: Block
 ) -> bool:
-    return slot.purpose is Purpose.FILLER or await service.fits(slot, attempts, head)
+    if slot.purpose is Purpose.FILLER:
+        return True
+    # A block that has become smaller never takes what was made for a larger one.
+    return slot.gas_limit <= head.gas_limit and await service.fits(slot, attempts, head)
 
 
 async def _fill(

@@ -128,8 +128,8 @@ async def _plan(
     service: Service, drawn: Sequence[TrackedRequest], head: Block
 ) -> list[list[RandomnessRequest]]:
     """
-    Return the runs in which requests are to be served now, without those that would cost too much
-    more than their fee.
+    Return the runs in which requests are to be served now, without those that no block takes at
+    present, and those that would cost too much more than their fee.
 
     Guarantees: a request waits for cheaper gas only while its seed is unknown to everybody and
     time enough is left to it.
@@ -144,6 +144,9 @@ async def _plan(
             [tracked.request.seed_index for tracked in drawn],
         )
     gas_cap = min(TRANSACTION_GAS_CAP, head.gas_limit // 2)
+    too_large = [one for one in drawn if _alone(one.request) > head.gas_limit]
+    await _say_why(service, too_large, "block_too_small")
+    drawn = [one for one in drawn if one not in too_large] if too_large else drawn
     runs = plan_runs([tracked.request for tracked in drawn], gas_cap, reverted)
     if service.max_loss is None or not runs:
         return runs
@@ -163,6 +166,13 @@ async def _plan(
         log.get().info("waiting_for_gas", requests=len(losing), gas_price=gas_price)
         await _say_why(service, [one for one in drawn if one.request in losing], "loss_limit")
     return runs
+
+
+def _alone(request: RandomnessRequest) -> int:
+    """
+    Return the gas limit of a run that serves a request alone.
+    """
+    return CoordinatorProtocol.single_gas(request.callback_gas_limit, request.num_words)
 
 
 async def _let_go(service: Service, head: Block) -> int:

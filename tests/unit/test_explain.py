@@ -82,6 +82,7 @@ CASES = {
     "waiting_to_sign": (known(State.DRAWN), "next pass"),
     "waiting_to_sign again": (known(State.DRAWN, "seed_exposed_before"), "next pass"),
     "waiting_second_endpoint": (known(State.DRAWN, "waiting_second_endpoint"), "no second"),
+    "block_too_small": (known(State.DRAWN, "block_too_small"), "too small"),
     "fee_cap_reached": (known(State.DRAWN, "fee_cap_reached"), "max_fee_gwei"),
     "loss_limit": (known(State.DRAWN, "loss_limit"), "max_loss_gwei"),
     "wallet_busy": (known(State.DRAWN, "wallet_busy"), "under way"),
