@@ -29,10 +29,12 @@ class EndpointSettings(Section):
     """
 
     chain_id: Annotated[int, Field(gt=0)]  #: must be what the endpoint says
-    endpoints: Annotated[list[URL], Field(min_length=1)]  #: JSON-RPC over HTTP
+    #: JSON-RPC over HTTP; the first one that works is read from, others have to agree with it
+    endpoints: Annotated[list[URL], Field(min_length=1)]
     websocket: URL | None = None  #: ws:// or wss://, announces new heads: they need no polling
     devnet: bool = False  #: a throw-away chain: simulated entropy and well-known keys are allowed
-    trusted: bool | None = None  #: the first endpoint is the operator's own; default on a devnet
+    #: the first endpoint, and no other, is the operator's own; default on a devnet
+    trusted: bool | None = None
     #: depth at which a block counts; default: 12, on a devnet 0
     confirmations: Annotated[int, Field(ge=0)] | None = None
     max_fee_gwei: Annotated[Decimal, Field(gt=0)] = Decimal(200)  #: never pay more per gas
