@@ -7,11 +7,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from oracle import log
 from oracle.chain.wallets import UnsignedTransaction
+from oracle.errors import OracleError
 from oracle.store import transactions
 from oracle.store.transactions import Attempt, Purpose, SlotState, attempt_context
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from oracle.chain.fees import FeePolicy, Fees
@@ -49,18 +53,57 @@ class Lane:
         """
         return self.signer.address
 
-    async def prepare(self, database: Database, reader: ChainReader) -> None:
+    async def prepare(
+        self,
+        database: Database,
+        reader: ChainReader,
+        witnesses: Sequence[ChainReader] | None = None,
+    ) -> None:
         """
         Agree with the chain on the next nonce, before anything is signed.
 
         A nonce that the chain has used and the store has not given out was used by somebody else:
         it is skipped.
         """
-        used = await reader.nonce(self.wallet)
+        used = await self.used(database, reader, witnesses)
         async with database.write() as tx:
             stored = await transactions.next_nonce(tx, self.chain_id, self.wallet)
             if stored is None or stored < used:
                 await transactions.set_next_nonce(tx, self.chain_id, self.wallet, used)
+
+    async def used(
+        self, database: Database, reader: ChainReader, witnesses: Sequence[ChainReader] | None
+    ) -> int:
+        """
+        Return how many of the wallet's nonces the chain has used.
+
+        Guarantees: where there are witnesses, nonces that the store has not given out are used
+        only if one of them says so too. What is skipped for nothing holds up all that comes after
+        it, and one endpoint alone could have the wallet skip them all.
+        """
+        used = await reader.nonce(self.wallet)
+        async with database.read() as connection:
+            stored = await transactions.next_nonce(connection, self.chain_id, self.wallet)
+        given_out = stored or 0
+        if witnesses is None or used <= given_out:
+            return used
+        counts = []
+        for witness in witnesses:
+            try:
+                counts.append(min(used, await witness.nonce(self.wallet)))
+            except OracleError as error:
+                if not error.retryable:
+                    raise
+        agreed = max(counts, default=given_out)
+        if agreed < used:
+            log.get().warning(
+                "nonces_unconfirmed",
+                wallet=self.wallet,
+                used=used,
+                agreed=agreed,
+                advice="no second endpoint counts as many transactions: none is skipped",
+            )
+        return agreed
 
     async def sign(  # noqa: PLR0913
         self,

@@ -127,7 +127,7 @@ class ConfiguredChain:
             key=pool.key,
         )
         await claims.check_lane(self.name, settings, self.signer.address, database)
-        await lane.prepare(database, reader)
+        await lane.prepare(database, reader, view.witnesses)
         return Service(
             chain_id=settings.chain_id,
             contract=settings.coordinator,

@@ -23,9 +23,9 @@ async def newest_withdrawals(settings: Settings, limit: int) -> list[dict[str, A
     Return the newest withdrawals first, each with everything that is known of it.
     """
     from oracle.store import withdrawals  # noqa: PLC0415 - SQLAlchemy is slow to import
-    from oracle.store.engine import Database  # noqa: PLC0415
+    from oracle.store.engine import Access, Database  # noqa: PLC0415
 
-    database = await Database.open(settings.database, exclusive=False)
+    database = await Database.open(settings.database, Access.VISIT)
     try:
         async with database.read() as connection:
             return [

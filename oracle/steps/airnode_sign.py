@@ -189,7 +189,7 @@ async def _purse(service: AirnodeService, lane: Lane) -> tuple[int, int]:
     """
     Return the wei that a wallet has, and those that it can still promise: less what is under way.
     """
-    await lane.prepare(service.database, service.reader)
+    await lane.prepare(service.database, service.reader, service.witnesses)
     balance = await service.reader.balance(lane.wallet)
     async with service.database.read() as connection:
         promised = await transactions.promised(connection, service.chain_id, lane.wallet)

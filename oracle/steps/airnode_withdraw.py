@@ -95,7 +95,7 @@ async def _return_funds(
     wallet holds too little for the next block, and otherwise when it may wait no longer.
     """
     lane = service.lane_for(one.sponsor)
-    await lane.prepare(service.database, service.reader)
+    await lane.prepare(service.database, service.reader, service.witnesses)
     balance = await service.reader.balance(lane.wallet)
     async with service.database.read() as connection:
         promised = await transactions.promised(connection, service.chain_id, lane.wallet)

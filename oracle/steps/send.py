@@ -54,8 +54,11 @@ async def send(service: ChainService[Any], head: Block) -> int:
 
 
 async def _send_from(service: ChainService[Any], wallet: str, head: Block) -> int:
-    used = await service.reader.nonce(wallet)
     lane = await service.lane_of(wallet)
+    if lane is None:
+        used = await service.reader.nonce(wallet)
+    else:
+        used = await lane.used(service.database, service.reader, service.witnesses)
     moved = 0 if lane is None else await _agree_on_nonces(service, lane, used, head)
     async with service.database.read() as connection:
         slots = await transactions.slots_in(

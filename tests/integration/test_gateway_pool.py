@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -28,7 +29,6 @@ from tests.migrated import lay_database
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
-    from pathlib import Path
 
     from oracle.database_url import DatabaseUrl
 
@@ -53,7 +53,7 @@ class Gateway:
 
     @contextlib.asynccontextmanager
     async def open(self) -> AsyncIterator[None]:
-        if not self.path.exists():
+        if isinstance(self.path, Path) and not self.path.exists():
             lay_database(self.path)
         self.database = await Database.open(self.path, Access.SOLE)
         self.pool = Pool(PoolKey(bytes(32)), self.epoch)

@@ -4,6 +4,7 @@ Chains that are rolled back, endpoints that lag, and what both could do to a lan
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -129,6 +130,30 @@ async def test_an_endpoint_that_counts_too_few_transactions_moves_nothing(
     head = await bench.service.reader.block()
     assert [await walk(bench.service, head) for _ in range(3)] == [0, 0, 0]
     assert await _slots(bench) == before
+
+
+async def test_an_endpoint_that_counts_too_many_transactions_has_no_nonce_skipped(
+    bench: Bench, capsys: pytest.CaptureFixture[str]
+) -> None:
+    service = bench.service
+    liar = copy(service.reader)
+    real = liar.nonce
+
+    async def ahead(address: str, block: int | None = None) -> int:
+        return await real(address, block) + (10**9 if block is None else 0)
+
+    liar.nonce = ahead  # type: ignore[method-assign]
+    bench.service = replace(service, reader=liar, witnesses=(service.reader,))
+    request = await bench.roll()
+    await bench.walk()
+    assert await bench.state(request) is State.SENT
+    assert "nonces_unconfirmed" in capsys.readouterr().out
+    bench.service = service
+    await _settle(bench)
+    assert await bench.state(request) is State.DONE
+    nonces = [slot.nonce for slot in await _slots(bench)]
+    assert nonces == list(range(len(nonces)))
+    assert (await bench.audit()).clean
 
 
 async def test_a_foreign_nonce_that_a_reorg_frees_is_filled(bench: Bench) -> None:
