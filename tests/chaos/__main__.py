@@ -86,6 +86,8 @@ def main(
     if only_schedule:
         click.echo(json.dumps(make_schedule(plan, find_points()).document(), indent=2))
         return
+    if keep is not None and keep.exists() and any(keep.iterdir()):
+        raise click.UsageError(f"{keep} is not empty: name a new folder with --keep")
     with tempfile.TemporaryDirectory(prefix="oracle-chaos-") as temporary:
         folder = Path(temporary) if keep is None else keep
         folder.mkdir(parents=True, exist_ok=True)

@@ -44,7 +44,7 @@ class Witness(Protocol):
 
 class Proxy:
     """
-    Listens for every node under `/NODE` (the chain) and `/gateway` (the QRNG services).
+    Listens for every node under `/NODE/ENDPOINT` (the chain) and `/gateway` (the QRNG services).
 
     Guarantees: bytes that a node broadcasts are shown to the witness before anything else happens
     to them; what is delayed is handed on at its tick, or when all faults end.
@@ -69,7 +69,7 @@ class Proxy:
     async def __aenter__(self) -> Self:
         self._session = await self._stack.enter_async_context(aiohttp.ClientSession())
         app = web.Application(client_max_size=_MOST_BYTES)
-        app.router.add_post("/{node:node-[0-9]+}", self._serve_chain)
+        app.router.add_post("/{node:node-[0-9]+}/{endpoint}", self._serve_chain)
         app.router.add_route("*", "/gateway{path:/.*}", self._serve_gateway)
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
         await runner.setup()
@@ -119,11 +119,11 @@ class Proxy:
         for signed in waiting:
             await self._ask(call(BROADCAST, "0x" + signed.hex()))
 
-    def _hitting(self, target: str) -> list[Fault]:
+    def _hitting(self, *targets: str) -> list[Fault]:
         return [
             fault
             for fault in self._active
-            if fault.target == target and self._rng.random() < fault.arguments.get("rate", 1.0)
+            if fault.target in targets and self._rng.random() < fault.arguments.get("rate", 1.0)
         ]
 
     async def _serve_chain(self, request: web.Request) -> web.StreamResponse:
@@ -133,7 +133,7 @@ class Proxy:
         for one in calls:
             if one["method"] == BROADCAST:
                 await self._witness.saw(node, bytes.fromhex(one["params"][0].removeprefix("0x")))
-        hitting = self._hitting(node)
+        hitting = self._hitting(node, f"{node}/{request.match_info['endpoint']}")
         transport = next((fault for fault in hitting if fault.kind in TRANSPORT), None)
         lies = [fault for fault in hitting if fault.kind in LIES]
         if transport is not None:

@@ -35,7 +35,7 @@ BLOCK_SECONDS = 0.5
 # Seconds that nothing may move in the calm before what is open counts as lost.
 PATIENCE = 150.0
 _SAY_EVERY = 5.0
-_START_MOST, _START_LOOK = 20.0, 0.1
+_START_MOST, _START_LOOK = 8.0, 0.1
 # In the calm: how often it is looked whether all is settled, in ticks.
 _LOOK_EVERY = 4
 # How many are asked again at once.

@@ -28,6 +28,8 @@ TAIL = 20
 # Of all requests, what goes to the Airnode.
 AIRNODE_SHARE = 0.25
 BURST_EVERY = (4, 16)
+# What every node is told of the chain through.
+ENDPOINTS = ("a", "b")
 # Reorgs deeper than this are rare, as they are.
 DEEPEST = 64
 
@@ -271,7 +273,10 @@ def _faults(rng: random.Random, plan: Plan, last: int, points: Sequence[str]) ->
     nodes = [f"node-{number}" for number in range(plan.nodes)]
     targets = {
         "node": nodes,
-        "endpoint": nodes,
+        # One of a node's endpoints, or all at once.
+        "endpoint": [
+            target for node in nodes for target in (node, *(f"{node}/{e}" for e in ENDPOINTS))
+        ],
         "chain": ["chain"],
         "gateway": ["gateway"],
         "database": ["database"] if plan.database == "postgres" else [],

@@ -5,6 +5,7 @@ What a run stands on: a chain, QRNG services, contracts, and configured nodes.
 from __future__ import annotations
 
 import asyncio
+import json
 import sys
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
@@ -27,6 +28,7 @@ from tests.chaos.nodes import Node
 from tests.chaos.proxy import Proxy
 from tests.chaos.reading import Tally
 from tests.chaos.requesters import Requesters
+from tests.chaos.schedule import ENDPOINTS
 from tests.chaos.witness import Watcher
 
 if TYPE_CHECKING:
@@ -176,7 +178,10 @@ class Site:
             path.touch(mode=0o600)
             path.write_text(secret + "\n", encoding="ascii")
         database = "oracle.db" if self.server is None else self.server.url
-        endpoint = f"{self.proxy.url}/{node.name}"
+        # Two names of one host are two opinions to a node, and have faults of their own.
+        here = (self.proxy.url, self.proxy.url.replace("127.0.0.1", "localhost"))
+        urls = [f"{url}/{node.name}/{name}" for url, name in zip(here, ENDPOINTS, strict=True)]
+        endpoints = json.dumps(urls)
         (node.folder / "oracle.toml").write_text(
             f"""\
 database = "{database}"
@@ -199,7 +204,8 @@ key_file = "anu.key"
 
 [chains.devnet]
 chain_id = {CHAIN_ID}
-endpoints = ["{endpoint}"]
+endpoints = {endpoints}
+trusted = false
 coordinator = "{self.coordinator}"
 devnet = true
 confirmations = {DEPTH}
@@ -212,7 +218,8 @@ password_file = "mnemonic.password"
 
 [airnode.chains.devnet]
 chain_id = {CHAIN_ID}
-endpoints = ["{endpoint}"]
+endpoints = {endpoints}
+trusted = false
 rrp = "{self.qrng.rrp}"
 devnet = true
 confirmations = {DEPTH}

@@ -90,11 +90,11 @@ class Line:
         self.upstream = upstream
         self.session = session
 
-    def begin(self, kind: str, **arguments: Any) -> None:
-        target = "gateway" if kind.startswith("gateway") else "node-0"
+    def begin(self, kind: str, target: str = "node-0", **arguments: Any) -> None:
+        target = "gateway" if kind.startswith("gateway") else target
         self.proxy.begin(Fault(tick=0, kind=kind, target=target, ticks=1, arguments=arguments))
 
-    async def post(self, content: object, node: str = "node-0") -> aiohttp.ClientResponse:
+    async def post(self, content: object, node: str = "node-0/a") -> aiohttp.ClientResponse:
         return await self.session.post(f"{self.proxy.url}/{node}", json=content)
 
     async def ask(self, method: str, *params: object) -> Any:
@@ -155,11 +155,18 @@ async def test_a_truncated_answer_is_no_json(line: Line) -> None:
         json.loads(text)
 
 
-async def test_another_node_is_not_touched(line: Line) -> None:
-    line.begin("rpc-dropped")
+@pytest.mark.parametrize(
+    ("target", "untouched"),
+    [("node-0", ["node-1/a"]), ("node-0/a", ["node-0/b", "node-1/a"])],
+)
+async def test_another_endpoint_is_not_touched(
+    line: Line, target: str, untouched: list[str]
+) -> None:
+    line.begin("rpc-dropped", target)
     with pytest.raises(aiohttp.ClientError):
         await line.ask("eth_blockNumber")
-    assert (await line.post(call("eth_blockNumber"), "node-1")).ok
+    for node in untouched:
+        assert (await line.post(call("eth_blockNumber"), node)).ok
 
 
 async def test_a_lost_answer_leaves_the_broadcast_done_or_not(line: Line) -> None:
