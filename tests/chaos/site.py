@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from oracle.devnet.qrng import Qrng
-    from tests.chaos.postgres import Postgres
+    from tests.chaos.postgres import Server
     from tests.chaos.schedule import Fault, Plan
     from tests.chaos.witness import Place
 
@@ -57,7 +57,7 @@ class Site:
     """
 
     def __init__(
-        self, plan: Plan, folder: Path, server: Postgres | None, say: Callable[[str], None]
+        self, plan: Plan, folder: Path, server: Server | None, say: Callable[[str], None]
     ) -> None:
         """
         Without a server the one node has a SQLite file.

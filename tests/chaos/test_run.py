@@ -17,19 +17,25 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.chaos
 
-REQUESTS, FAULTS = 200, 40
+# One node for itself, and two that share a server which is restarted under them.
+PLANS = [
+    Plan(seed=7, requests=200, faults=40, nodes=1, database="sqlite"),
+    Plan(seed=7, requests=150, faults=40, nodes=2, database="postgres"),
+]
 
 
 def say(words: str) -> None:
     print(words)  # noqa: T201 - shown when the run fails
 
 
-@pytest.mark.timeout(600)
-async def test_faults_of_all_kinds_lose_nothing_and_repeat_nothing(tmp_path: Path) -> None:
-    plan = Plan(seed=7, requests=REQUESTS, faults=FAULTS, nodes=1, database="sqlite")
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("plan", PLANS, ids=lambda plan: str(plan.database))
+async def test_faults_of_all_kinds_lose_nothing_and_repeat_nothing(
+    plan: Plan, tmp_path: Path
+) -> None:
     outcome = await chaos(plan, tmp_path, say)
     found = document(plan, outcome)
     assert outcome.failures == [], found
-    assert found["requests"] >= REQUESTS
+    assert found["requests"] >= plan.requests
     assert found["fulfilled"] == found["requests"]
-    assert sum(found["faults"].values()) == FAULTS
+    assert sum(found["faults"].values()) == plan.faults
