@@ -27,6 +27,8 @@ REST = 8
 TAIL = 20
 # Of all requests, what goes to the Airnode.
 AIRNODE_SHARE = 0.25
+# How much likelier a kind is that has not come yet: a short run has nearly all.
+NEW = 100
 BURST_EVERY = (4, 16)
 # What every node is told of the chain through.
 ENDPOINTS = ("a", "b")
@@ -283,6 +285,7 @@ def _faults(rng: random.Random, plan: Plan, last: int, points: Sequence[str]) ->
     }
     busy = dict.fromkeys([*nodes, "chain", "gateway", "database"], 0)
     made: list[Fault] = []
+    seen: set[str] = set()
     for moment in sorted(rng.uniform(0, last) for _ in range(plan.faults)):
         tick = int(moment)
         possible = [
@@ -291,7 +294,10 @@ def _faults(rng: random.Random, plan: Plan, last: int, points: Sequence[str]) ->
             for target in targets[kind.target]
             if not kind.alone or busy[target] <= tick
         ]
-        weights = [KINDS[name].weight / len(targets[KINDS[name].target]) for name, _ in possible]
+        weights = [
+            KINDS[name].weight / len(targets[KINDS[name].target]) * (1 if name in seen else NEW)
+            for name, _ in possible
+        ]
         [(name, target)] = rng.choices(possible, weights)
         kind = KINDS[name]
         arguments = kind.arguments(rng)
@@ -307,4 +313,5 @@ def _faults(rng: random.Random, plan: Plan, last: int, points: Sequence[str]) ->
         if kind.alone:
             busy[target] = fault.end + REST
         made.append(fault)
+        seen.add(name)
     return tuple(made)

@@ -67,6 +67,12 @@ def test_a_node_that_was_killed_is_left_alone_until_it_can_have_started() -> Non
             assert after.tick >= before.end + REST
 
 
+def test_a_short_run_has_nearly_all_kinds() -> None:
+    for seed in range(20):
+        made = make_schedule(plan(seed=seed, faults=60), POINTS)
+        assert len({one.kind for one in made.faults}) >= len(KINDS) - 4
+
+
 def test_every_kind_comes_and_a_server_is_restarted_only_where_there_is_one() -> None:
     kinds = Counter(one.kind for one in make_schedule(plan(faults=2000), POINTS).faults)
     assert set(kinds) == set(KINDS)
