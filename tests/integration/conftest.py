@@ -5,6 +5,7 @@ A chain that mines when told to, and a node whose passes are made by hand.
 from __future__ import annotations
 
 import os
+import shutil
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,7 @@ from oracle.cli.run import compose
 from oracle.config import Settings
 from oracle.devnet.audit import Report, audit
 from oracle.devnet.demo import roll_call
-from oracle.devnet.network import Devnet, Ground
+from oracle.devnet.network import Deployment, Devnet, Ground
 from oracle.entropy import merkle
 from oracle.protocols.coordinator import CoordinatorProtocol, Reveal
 from oracle.request import RandomnessRequest, State
@@ -35,11 +36,14 @@ if TYPE_CHECKING:
     from oracle.evm import Receipt
     from oracle.protocols.coordinator import Counters
     from oracle.request import TrackedRequest
+    from oracle.runner import Runner
     from oracle.service import Service
 
 # All of a session's blocks stay in memory: what anvil has moved to disk, as it does after some
 # hundreds, it rolls back to without the contracts' code.
 STATES = ("--prune-history", "100000")
+# The window of a node that is not told another one.
+WINDOW = 256
 
 
 @dataclass
@@ -139,45 +143,126 @@ async def ground(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Grou
         yield running
 
 
+@dataclass
+class Beginning:
+    """
+    A node that has committed its first seeds, and stopped: its files, and its chain's head.
+    """
+
+    folder: Path
+    deployment: Deployment
+    head: bytes
+
+
+class Beginnings:
+    """
+    The ground's last beginning, for as long as the chain has nothing after it.
+    """
+
+    def __init__(self, ground: Ground, folders: pytest.TempPathFactory) -> None:
+        self._ground = ground
+        self._folders = folders
+        self._last: Beginning | None = None
+
+    async def get(self) -> Beginning:
+        head = await self._ground.reader.block()
+        if self._last is None or self._last.head != head.hash:
+            self._last = await self._make(self._folders.mktemp("beginning"))
+        return self._last
+
+    async def _make(self, folder: Path) -> Beginning:
+        async with AsyncExitStack() as stack:
+            bench = await begin(self._ground, folder, WINDOW, {}, stack)
+        head = await self._ground.reader.block()
+        return Beginning(folder, bench.devnet.deployment, head.hash)
+
+
+async def begin(
+    ground: Ground,
+    folder: Path,
+    window: int,
+    chain: dict[str, object],
+    stack: AsyncExitStack,
+    database: DatabaseUrl | None = None,
+) -> Bench:
+    """
+    Deploy contracts, and have a new node commit its first seeds.
+    """
+    await ground.reader.rpc("evm_setAutomine", True)  # noqa: FBT003 - JSON-RPC
+    await ground.reader.rpc("anvil_mine", "0x2")
+    devnet = Devnet(folder, ground, window=window, database=database)
+    await devnet.prepare()
+    lay_database(folder / "oracle.db")
+    bench, runner = await start(devnet, chain, stack)
+    await refill(bench.service.database, bench.service.pool, runner.supplies, 512)
+    await refill(bench.service.database, bench.service.pool, runner.supplies, 512)
+    await bench.walk(2)
+    await bench.mine()
+    await bench.walk()
+    counters = await bench.counters()
+    assert counters.committed >= 256
+    await bench.mine(bench.service.depth)
+    await bench.walk()
+    return bench
+
+
+async def start(
+    devnet: Devnet, chain: dict[str, object], stack: AsyncExitStack
+) -> tuple[Bench, Runner]:
+    """
+    Start a node in this process, with some of its chain's settings changed.
+    """
+    await devnet.reader.rpc("evm_setAutomine", False)  # noqa: FBT003 - JSON-RPC
+    path = devnet.folder / "oracle.toml"
+    lines = [
+        line
+        for line in path.read_text(encoding="utf-8").splitlines()
+        if line.split(" = ")[0] not in chain
+    ]
+    lines += [f"{name} = {value}" for name, value in chain.items()]
+    path.write_text("\n".join(lines), encoding="utf-8")
+    runner = await compose(Settings.load(path), stack)
+    [link] = runner.links
+    service = await link.connect(runner.database, runner.pool)
+    return Bench(devnet=devnet, service=service, stack=stack), runner
+
+
+async def forget(ground: Ground) -> None:
+    """
+    Take from the chain what going back to a snapshot leaves there.
+    """
+    await ground.reader.rpc("anvil_dropAllTransactions")
+    head = await ground.reader.block()
+    await ground.reader.rpc("anvil_setNextBlockBaseFeePerGas", hex(head.base_fee))
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def beginnings(ground: Ground, tmp_path_factory: pytest.TempPathFactory) -> Beginnings:
+    return Beginnings(ground, tmp_path_factory)
+
+
 @pytest_asyncio.fixture(loop_scope="session")
 async def new_bench(
-    ground: Ground, tmp_path: Path
+    ground: Ground, beginnings: Beginnings, tmp_path: Path
 ) -> AsyncIterator[Callable[..., Awaitable[Bench]]]:
     """
     Make a node on contracts of its own, with its first seeds committed.
     """
+    beginning = await beginnings.get()
     snapshot = await ground.reader.rpc("evm_snapshot")
     async with AsyncExitStack() as stack:
 
         async def make(
-            *, window: int = 256, database: DatabaseUrl | None = None, **chain: object
+            *, window: int = WINDOW, database: DatabaseUrl | None = None, **chain: object
         ) -> Bench:
-            await ground.reader.rpc("evm_setAutomine", True)  # noqa: FBT003 - JSON-RPC
-            await ground.reader.rpc("anvil_mine", "0x2")
-            devnet = Devnet(tmp_path, ground, window=window, database=database)
-            await devnet.prepare()
-            await ground.reader.rpc("evm_setAutomine", False)  # noqa: FBT003 - JSON-RPC
-            path = tmp_path / "oracle.toml"
-            lines = [
-                line
-                for line in path.read_text(encoding="utf-8").splitlines()
-                if line.split(" = ")[0] not in chain
-            ]
-            lines += [f"{name} = {value}" for name, value in chain.items()]
-            path.write_text("\n".join(lines), encoding="utf-8")
-            lay_database(tmp_path / "oracle.db")
-            runner = await compose(Settings.load(path), stack)
-            [link] = runner.links
-            service = await link.connect(runner.database, runner.pool)
-            await refill(service.database, service.pool, runner.supplies, 512)
-            await refill(service.database, service.pool, runner.supplies, 512)
-            bench = Bench(devnet=devnet, service=service, stack=stack)
-            await bench.walk(2)
-            await bench.mine()
-            await bench.walk()
-            counters = await bench.counters()
-            assert counters.committed >= 256
-            await bench.mine(service.depth)
+            if window != WINDOW or database is not None or "runway" in chain:
+                return await begin(ground, tmp_path, window, chain, stack, database)
+            await forget(ground)
+            shutil.copytree(beginning.folder, tmp_path, dirs_exist_ok=True)
+            devnet = Devnet(tmp_path, ground, window=window)
+            devnet.deployment = beginning.deployment
+            bench, _ = await start(devnet, chain, stack)
+            await bench.mine(1 + bench.service.depth)
             await bench.walk()
             return bench
 
