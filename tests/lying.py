@@ -26,10 +26,12 @@ async def lying(rpc_url: str, method: str, edit: Edit) -> AsyncIterator[str]:
     Yield the URL of a proxy that edits every answer to one method.
     """
 
+    # Without TLS: a client of its own for every call would read all authorities every time.
+    client = httpx.AsyncClient(trust_env=False, verify=False)
+
     async def answer(asked: web.Request) -> web.Response:
         query = await asked.json()
-        async with httpx.AsyncClient(trust_env=False) as client:
-            reply = (await client.post(rpc_url, json=query)).json()
+        reply = (await client.post(rpc_url, json=query)).json()
         if query["method"] == method and reply.get("result"):
             box = {"result": reply["result"], "params": query["params"]}
             edit(box)
@@ -46,6 +48,7 @@ async def lying(rpc_url: str, method: str, edit: Edit) -> AsyncIterator[str]:
         yield f"http://127.0.0.1:{port}"
     finally:
         await runner.cleanup()
+        await client.aclose()
 
 
 def flip(text: str, at: int = -1) -> str:

@@ -234,13 +234,17 @@ TAMPERED = {
 }
 
 
-@pytest.mark.parametrize("what", TAMPERED)
-async def test_a_store_that_was_tampered_with_is_found_out(bench: Bench, what: str) -> None:
+async def test_a_store_that_was_tampered_with_is_found_out(bench: Bench) -> None:
     await bench.roll()
     await serve(bench)
-    statement, code = TAMPERED[what]
-    tamper(bench, statement)
-    assert code in codes(await audited(bench))
+    await bench.stack.aclose()
+    path = bench.devnet.folder / "oracle.db"
+    good = path.read_bytes()
+    for what, (statement, code) in TAMPERED.items():
+        tamper(bench, statement)
+        assert code in codes(await audited(bench)), what
+        path.write_bytes(good)
+    assert codes(await audited(bench)) == []
 
 
 async def test_an_orphan_that_the_chain_has_is_found_once_the_node_has_read_its_block(
@@ -319,24 +323,22 @@ async def find_slot(bench: Bench) -> str:
     return f"0x{slot:064x}"
 
 
-@pytest.mark.parametrize(
-    ("edit", "code"),
-    [
-        (without(MADE), "not_pending"),
-        (without(FULFILLED), "earnings_differ"),
-        (without(FULFILLED), "logs_missing"),
-        (without(COMMITTED), "logs_missing"),
-        (in_logs(MADE, "data"), "id_differs"),
-        (in_logs(FULFILLED, "data", 2), "wrong_seed"),
-        (in_logs(FULFILLED, "data"), "callback_contradiction"),
-        (in_logs(COMMITTED, "data", 1 + 64 * 3), "foreign_root"),
-    ],
-)
-async def test_an_endpoint_that_lies_is_found_out(bench: Bench, edit: Edit, code: str) -> None:
+async def test_an_endpoint_that_lies_is_found_out(bench: Bench) -> None:
     await bench.roll()
     await serve(bench)
-    async with lying(bench.devnet.ground.rpc_url, "eth_getLogs", edit) as url:
-        assert code in codes(await audited(bench, url))
+    lies: list[tuple[Edit, set[str]]] = [
+        (without(MADE), {"not_pending"}),
+        (without(FULFILLED), {"earnings_differ", "logs_missing"}),
+        (without(COMMITTED), {"logs_missing"}),
+        (in_logs(MADE, "data"), {"id_differs"}),
+        (in_logs(FULFILLED, "data", 2), {"wrong_seed"}),
+        (in_logs(FULFILLED, "data"), {"callback_contradiction"}),
+        (in_logs(COMMITTED, "data", 1 + 64 * 3), {"foreign_root"}),
+    ]
+    for place, (edit, expected) in enumerate(lies):
+        async with lying(bench.devnet.ground.rpc_url, "eth_getLogs", edit) as url:
+            assert expected <= set(codes(await audited(bench, url))), place
+    assert codes(await audited(bench)) == []
 
 
 async def test_a_coordinator_of_other_code_is_found(bench: Bench) -> None:

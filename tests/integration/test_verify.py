@@ -309,15 +309,15 @@ def lies() -> dict[str, tuple[str, Edit, str]]:
     }
 
 
-@pytest.mark.parametrize("what", lies())
-async def test_an_endpoint_that_lies_about_one_field_is_caught(bench: Bench, what: str) -> None:
+async def test_an_endpoint_that_lies_about_one_field_is_caught(bench: Bench) -> None:
     request = await bench.roll()
     await serve(bench)
-    method, edit, reason = lies()[what]
-    async with lying(bench.devnet.ground.rpc_url, method, edit) as url:
-        examination = await examined(bench, request, url)
-    assert not examination.fits
-    assert reason in reasons(examination)
+    for what, (method, edit, reason) in lies().items():
+        async with lying(bench.devnet.ground.rpc_url, method, edit) as url:
+            examination = await examined(bench, request, url)
+        assert not examination.fits, what
+        assert reason in reasons(examination), what
+    assert (await examined(bench, request)).fits
 
 
 async def test_a_wrong_output_on_record_is_caught(bench: Bench) -> None:
