@@ -5,9 +5,6 @@ The verbs with which a person spends or decides, on a real chain and a real coor
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import io
-import json
 import os
 import sys
 from dataclasses import dataclass
@@ -19,7 +16,6 @@ import pytest_asyncio
 from oracle import artifacts
 from oracle.chain import transact
 from oracle.chain.wallets import from_private_key
-from oracle.cli.main import main
 from oracle.config import Settings
 from oracle.devnet.network import OPERATOR_KEY, PLAYER_KEY, Devnet
 from oracle.devnet.processes import free_port
@@ -27,6 +23,7 @@ from oracle.errors import EndpointError
 from oracle.protocols.coordinator import CoordinatorProtocol
 from oracle.request import State
 from oracle.store.engine import Access, Database
+from tests import verbs
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -35,6 +32,7 @@ if TYPE_CHECKING:
     from oracle.chain.reader import Web3Reader
     from oracle.devnet.network import Ground
     from tests.integration.conftest import Bench
+    from tests.verbs import Said
 
 pytestmark = [pytest.mark.integration, pytest.mark.asyncio(loop_scope="session")]
 
@@ -46,35 +44,14 @@ OWNER = from_private_key(PLAYER_KEY).address
 _RING_SLOT = 5
 
 
-@dataclass(frozen=True)
-class Said:
-    code: int
-    out: str
-    err: str
-
-    @property
-    def document(self) -> Any:
-        return json.loads(self.out)
-
-
-def _run(arguments: list[str]) -> Said:
-    out, err = io.StringIO(), io.StringIO()
-    code = 0
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        try:
-            main(arguments)
-        except SystemExit as stop:
-            code = stop.code if isinstance(stop.code, int) else -1
-    for secret in (OPERATOR_KEY, PLAYER_KEY, COLD_KEY):
-        assert secret not in out.getvalue() + err.getvalue()
-    return Said(code, out.getvalue(), err.getvalue())
-
-
 async def oracle(*arguments: object) -> Said:
     """
-    Run a verb in this process, in a thread, where an event loop of its own can run.
+    Run a verb; it repeats no key.
     """
-    return await asyncio.to_thread(_run, [str(argument) for argument in arguments])
+    said = await verbs.oracle(*arguments)
+    for secret in (OPERATOR_KEY, PLAYER_KEY, COLD_KEY):
+        assert secret not in said.out + said.err
+    return said
 
 
 @dataclass
