@@ -22,7 +22,7 @@ HIDDEN = 3
 Fault = Literal["down", "behind", "hides", "empty", "repeats", "garbles"]
 
 
-@dataclass
+@dataclass(eq=False)
 class Endpoint:
     """
     A `ChainReader` and `Broadcaster`: what one endpoint says of a chain.

@@ -55,6 +55,8 @@ class ConfiguredAirnode:
         self.settings = settings
         self.keys = keys
         self.stores = stores
+        #: Whether the database takes the place of one that is lost.
+        self.succeed = False
         self.lease = f"airnode:{settings.chain_id}:{settings.contract.lower()}"
         self.heads = configured_heads(self.place, settings)
         self.service: AirnodeService | None = None
@@ -123,6 +125,7 @@ class ConfiguredAirnode:
                 genesis=genesis,
             ),
             devnet=settings.devnet,
+            succeed=self.succeed,
         )
         async with database.write() as tx:
             start = await claims.first_block(

@@ -36,6 +36,11 @@ _VERBS = {
     "request": ("request", "request", "Ask a coordinator for random words and wait for them."),
     "requests": ("requests", "requests", "Look at the requests that this node knows."),
     "nodes": ("nodes", "nodes", "Look at the nodes that share a database."),
+    "recover": (
+        "recover",
+        "recover",
+        "Make a new database from the chain after the old one was lost.",
+    ),
     "verify": ("verify", "verify", "Check a request from an endpoint alone."),
     "audit": ("audit", "audit", "Hold chain, store and pool against each other."),
     "backup": ("backup", "backup", "Copy the database to a file, also while the node runs."),

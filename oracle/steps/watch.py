@@ -4,6 +4,7 @@ Watch: the chain's logs → OBSERVED → CONFIRMED, or ORPHANED.
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
 from oracle import log
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
 RANGE = 1000
 # Blocks below the confirmation depth that are read again with every new head.
 TAIL = 16
+# How often it is said how far a long reading has come.
+_SAY_SECONDS = 5.0
 
 
 async def watch(service: ChainService[Any], head: Block) -> int:
@@ -71,7 +74,7 @@ async def _read_blocks(
     service: ChainService[Any], first: int, end: int, head: Block, *, advance: bool = True
 ) -> int:
     span = span_of(service.reader)
-    moved = 0
+    moved, said = 0, time.monotonic()
     while first <= end:
         last = min(first + min(span.width, RANGE) - 1, end)
         try:
@@ -81,6 +84,9 @@ async def _read_blocks(
             continue
         span.works(last - first + 1)
         first = last + 1
+        if time.monotonic() - said > _SAY_SECONDS:
+            said = time.monotonic()
+            log.get().info("catching_up", block=last, head=head.number, left=end - last)
     return moved
 
 

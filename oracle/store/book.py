@@ -177,7 +177,7 @@ class Book(ABC, Generic[R]):
         moved = await tx.execute(
             update(self.table)
             .where(
-                self._of(keys[0].chain_id, keys[0].contract),
+                self.of(keys[0].chain_id, keys[0].contract),
                 self.table.c.request_id.in_([key.request_id for key in keys]),
                 self.table.c.state == before,
             )
@@ -248,7 +248,7 @@ class Book(ABC, Generic[R]):
         """
         rows = await connection.execute(
             select(self.table).where(
-                self._of(chain_id, contract), self.table.c.request_id.in_(list(ids))
+                self.of(chain_id, contract), self.table.c.request_id.in_(list(ids))
             )
         )
         return {row.request_id: self.from_row(row) for row in rows}
@@ -268,7 +268,7 @@ class Book(ABC, Generic[R]):
         """
         rows = await connection.execute(
             select(self.table)
-            .where(self._of(chain_id, contract), self.table.c.state.in_(list(states)), *where)
+            .where(self.of(chain_id, contract), self.table.c.state.in_(list(states)), *where)
             .order_by(*self.order)
             .limit(limit)
             .offset(offset)
@@ -309,7 +309,7 @@ class Book(ABC, Generic[R]):
         """
         rows = await connection.execute(
             select(self.table)
-            .where(self._of(chain_id, contract), self.table.c.request_id > after)
+            .where(self.of(chain_id, contract), self.table.c.request_id > after)
             .order_by(self.table.c.request_id)
             .limit(limit)
         )
@@ -325,22 +325,25 @@ class Book(ABC, Generic[R]):
         )
         return [self.from_row(row) for row in rows]
 
-    async def count_by_state(self, connection: AsyncConnection) -> dict[State, int]:
+    async def count_by_state(
+        self, connection: AsyncConnection, *where: ColumnElement[bool]
+    ) -> dict[State, int]:
         """
         Count the requests in every state that has any.
         """
         rows = await connection.execute(
-            select(self.table.c.state, func.count()).group_by(self.table.c.state)
+            select(self.table.c.state, func.count()).where(*where).group_by(self.table.c.state)
         )
         return {State(state): count for state, count in rows}
 
-    def _of(self, chain_id: int, contract: str) -> ColumnElement[bool]:
+    def of(self, chain_id: int, contract: str) -> ColumnElement[bool]:
+        """
+        Return what holds of the requests of a contract.
+        """
         return and_(self.table.c.chain_id == chain_id, self.table.c.contract == contract)
 
     def _is(self, key: RequestKey) -> ColumnElement[bool]:
-        return and_(
-            self._of(key.chain_id, key.contract), self.table.c.request_id == key.request_id
-        )
+        return and_(self.of(key.chain_id, key.contract), self.table.c.request_id == key.request_id)
 
     def from_row(self, row: Row[Any]) -> Tracked[R]:
         """

@@ -72,7 +72,8 @@ class Epochs:
             raise PoolKeyError(
                 f"the epoch file says {written.number} and the database {stored}: the file is an "
                 "old copy, put the right one beside the pool key; or, where several nodes share "
-                f"the database, start one first whose file says {stored}"
+                f"the database, start one first whose file says {stored}, and if there is none "
+                f"left and the database is no restored backup, write {stored} into this one"
             )
         if written.mark is not None and written.number == stored + 1:
             known = await get_setting(connection, _INTENT + written.mark)
@@ -87,6 +88,16 @@ class Epochs:
         await put_setting(tx, _EPOCH, str(reached))
         await put_setting(tx, RESTORED, str(reached))
         await _drop_intents(tx, reached)
+
+    async def begin_anew(self, database: Database) -> None:
+        """
+        Bring the file past every database that there was, and an empty one up to it.
+        """
+        written = self._file.read()
+        reached = 1 if written is None else written.number + 1
+        await asyncio.to_thread(self._file.write, reached)
+        async with database.write() as tx:
+            await self.note_restored(tx, reached)
 
     async def finish(self, reached: int) -> None:
         """

@@ -143,6 +143,15 @@ class Pool:
         await self._epochs.finish(reached)
         return dropped
 
+    async def begin_anew(self, database: Database) -> None:
+        """
+        Begin a database in the place of one that was lost: it counts as restored from a backup
+        that held nothing, and the lost one, if it is found, as a backup of it.
+        """
+        async with database.write() as tx:
+            await put_setting(tx, KEY_CHECK, self.key.check_value())
+        await self._epochs.begin_anew(database)
+
     async def follow(self, database: Database) -> None:
         """
         Keep up with the epochs of other nodes, see `Epochs.follow`.

@@ -70,7 +70,7 @@ class _NativeBook(Book[RandomnessRequest]):
         indices = [request.seed_index for request in appearing]
         taken = await tx.scalars(
             select(requests.c.seed_index).where(
-                self._of(key.chain_id, key.contract),
+                self.of(key.chain_id, key.contract),
                 requests.c.seed_index.in_(indices),
                 requests.c.state != State.ORPHANED,
             )

@@ -72,34 +72,36 @@ class StoresFile:
                 "airnode.stores_file"
             )
 
-    def claim(self, claim: Claim, *, devnet: bool = False) -> None:
+    def claim(self, claim: Claim, *, devnet: bool = False, succeed: bool = False) -> None:
         """
         Write down durably that a database answers, if none does yet; on a devnet, if none does for
-        a chain with the same first block.
+        a chain with the same first block. With `succeed` it takes the place of one that is lost.
 
         Raises `ConfigError` when another database does, or nothing can be written down.
         """
         try:
             with self._locked():
-                self._claim(claim, devnet=devnet)
+                self._claim(claim, devnet=devnet, succeed=succeed)
         except OSError as error:
             raise ConfigError(
                 f"{self._path} cannot be written ({error.strerror}): correct that, or set "
                 "airnode.stores_file"
             ) from None
 
-    def _claim(self, claim: Claim, *, devnet: bool) -> None:
+    def _claim(self, claim: Claim, *, devnet: bool, succeed: bool) -> None:
         claims = self._read()
         known = next((one for one in claims if one.is_for(claim)), None)
         if known == claim:
             return
         same_chain = known is not None and (not devnet or known.genesis == claim.genesis)
-        if known is not None and same_chain and known.store_id != claim.store_id:
+        another = known is not None and known.store_id != claim.store_id
+        if known is not None and same_chain and another and not succeed:
             raise ConfigError(
                 f"the Airnode {claim.airnode} answers {claim.contract} on chain {claim.chain_id} "
                 f"from another database, last at {known.database}: use that one or, if it is lost "
-                f"for good, remove its entry from {self._path}, knowing that requests which it "
-                "drew a number for may get a second signature over another number"
+                f"for good and this one was not made by `oracle recover`, remove its entry from "
+                f"{self._path}, knowing that requests which it drew a number for may get a second "
+                "signature over another number"
             )
         claims = [*(one for one in claims if one != known), claim]
         text = json.dumps({"stores": [asdict(one) for one in claims]}, indent=2)
