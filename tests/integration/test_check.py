@@ -18,6 +18,7 @@ from oracle.devnet.processes import free_port
 from oracle.store.cursors import put_setting
 from oracle.store.engine import Access, Database
 from oracle.store.seal import PoolKey
+from tests.hostile import KEY, hostile, says
 from tests.lying import flip, lying
 
 if TYPE_CHECKING:
@@ -129,6 +130,23 @@ async def test_an_endpoint_on_another_branch_is_found(folder: Path, ground: Grou
     levels = _levels(result)
     assert levels["chains.devnet", "agreement"] == "error"
     assert levels["chains.devnet", "block hashes"] == "error"
+
+
+@pytest.mark.parametrize("words", ["no access for {url}", f"unknown key {KEY}"])
+@pytest.mark.parametrize("as_json", [True, False])
+async def test_an_endpoint_that_quotes_its_key_has_it_shown_nowhere(
+    folder: Path, ground: Ground, words: str, *, as_json: bool
+) -> None:
+    async with hostile(ground.rpc_url) as proxy:
+        path = folder / "oracle.toml"
+        text = path.read_text(encoding="utf-8")
+        path.write_text(text.replace(ground.rpc_url, proxy.url), encoding="utf-8")
+        for methods in ((), ("eth_getLogs",), ("eth_call",)):
+            proxy.fault = says(words.format(url=proxy.url), *methods)
+            arguments = ["--config", str(path), *(["--json"] if as_json else [])]
+            result = await asyncio.to_thread(CliRunner().invoke, check, arguments, env={})
+            assert KEY not in result.output
+            assert words.partition(" ")[0] in " ".join(result.output.split())
 
 
 async def test_a_wrong_chain_id_does_not_hide_the_rest(folder: Path) -> None:
