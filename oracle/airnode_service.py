@@ -133,6 +133,8 @@ class AirnodeService(ChainService[AirnodeRequest]):
     restored_at: int | None = None
     #: Whether the chain is a rollup of the OP stack, which charges for data beside gas.
     rollup: bool = False
+    #: How long finished requests are kept at least; 0: for ever.
+    keep_days: float = 0
     #: Depths that requesters wish for, where they are not `depth`. A request whose wish was
     #: forgotten, as by a restart, was as deep as that when its number was drawn.
     wishes: Recent[RequestKey, int] = field(default_factory=lambda: Recent(WISHES))

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from oracle.airnode_service import AirnodePolicy
     from oracle.request import Tracked
     from oracle.store.airnode import Answer, Shortage
+    from oracle.store.retention import Pruned
     from oracle.store.transactions import Attempt, Slot
 
 _NEVER = "nothing was or will be sent for it"
@@ -240,6 +241,23 @@ def _done(known: KnownAirnode) -> Reason:
         "callback_failed",
         "it is answered, and its callback failed: its number is on record and goes to nobody a "
         "second time; mend the callback, and ask again",
+    )
+
+
+def explain_pruned_airnode(pruned: Pruned) -> Reason:
+    """
+    Say how a request ended of which only a tombstone is left.
+    """
+    if pruned.state is State.REJECTED:
+        return Reason(
+            "rejected", f"it could not be served, and why is not kept any more: {_NEVER}"
+        )
+    if pruned.callback_succeeded:
+        return Reason("fulfilled", "it is fulfilled for good")
+    return Reason(
+        "not_delivered",
+        "its callback failed, or it was failed on chain: which of them is not kept any more, and "
+        "`oracle verify` reads it from the chain",
     )
 
 

@@ -14,6 +14,7 @@ from oracle.errors import ChainError, ConfigError, OracleError
 from oracle.pace import Pace
 from oracle.service import Service
 from oracle.steps.airnode_draw import draw_airnode
+from oracle.steps.airnode_prune import prune_airnode
 from oracle.steps.airnode_sign import sign_airnode
 from oracle.steps.airnode_withdraw import withdraw
 from oracle.steps.commit import commit
@@ -40,7 +41,7 @@ AnyService = Service | AirnodeService
 
 # In the order of a request's life: what one step leaves, the next finds in the same pass.
 STEPS = (watch, draw, sign, send, settle, commit, price, prune)
-AIRNODE_STEPS = (watch, draw_airnode, withdraw, sign_airnode, send, settle)
+AIRNODE_STEPS = (watch, draw_airnode, withdraw, sign_airnode, send, settle, prune_airnode)
 
 _REFILL_IDLE = 2.0
 _BACKOFF_FIRST, _BACKOFF_MOST = 0.5, 30.0

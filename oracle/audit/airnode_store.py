@@ -17,7 +17,7 @@ from oracle.audit.airnode_report import Waiting
 from oracle.errors import ConfigError, InvariantError
 from oracle.evm import keccak
 from oracle.request import State
-from oracle.store import airnode, airnode_evidence, cursors, pool, withdrawals
+from oracle.store import airnode, airnode_evidence, cursors, pool, retention, withdrawals
 from oracle.store.schema import airnode_withdrawals
 from oracle.store.withdrawals import WithdrawalState
 
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from oracle.request import Tracked
     from oracle.store.airnode import Answer
     from oracle.store.engine import Database
+    from oracle.store.retention import Pruned
     from oracle.store.withdrawals import Withdrawal
 
     _Tracked = Tracked[AirnodeRequest]
@@ -158,8 +159,51 @@ class AirnodeStoreAudit:
             if len(rows) < _PAGE:
                 break
             after = rows[-1].request.key.request_id
+        await self._check_pruned()
         for entry in self._ledger.unseen(read):
             self._check_unseen(entry)
+
+    async def _check_pruned(self) -> None:
+        """
+        Hold the tombstones against the book, after the requests: one that is pruned meanwhile is
+        among them.
+        """
+        after = b""
+        while True:
+            async with self._reading() as connection:
+                reach = await self._reach(connection)
+                rows = await retention.page(connection, *self._place, after, _PAGE)
+                bound = await airnode_evidence.bound_among(connection, [row.key for row in rows])
+            for row in rows:
+                self._check_tombstone(row, reach, bound=row.key.request_id in bound)
+            if len(rows) < _PAGE:
+                return
+            after = rows[-1].key.request_id
+
+    def _check_tombstone(self, row: Pruned, reach: _Reach, *, bound: bool) -> None:
+        id_, report = row.key.request_id, self._report
+        says = f"the store pruned it as {row.state} since block {row.block_number}, and"
+        entry = self._ledger.get(id_)
+        if entry is None:
+            if report.first <= row.block_number <= reach.block:
+                report.find("not_on_chain", f"{says} the chain does not have it", id_)
+            return
+        done = row.state is State.DONE
+        self._ledger.mark_seen(id_, kept=str(row.state), reason=None, exposed=done, held=False)
+        if (entry.block or 0) > reach.block:
+            return
+        if entry.block not in (None, row.block_number):
+            report.find("terms_differ", f"{says} the chain has it in another block", id_)
+        settled = entry.state in SETTLED
+        if done and not settled and not reach.beyond:
+            report.find("state_differs", f"{says} the chain says that it is open", id_)
+        elif done and settled:
+            ends = (entry.settled_block, entry.state == FULFILLED)
+            if (row.outcome_block, row.callback_succeeded) != ends:
+                report.find("outcome_differs", f"{says} the chain has another end", id_)
+        restored = (entry.settled_block or 0) <= self._restored
+        if entry.number is not None and not bound and not restored:
+            report.find("draw_missing", f"{says} no block of the pool is bound to it", id_)
 
     async def _proofs(
         self, connection: AsyncConnection, rows: list[_Tracked]

@@ -187,7 +187,7 @@ class StoreAudit:
             async with self._reading() as connection:
                 reach = await self._reach(connection)
                 rows = await retention.page(connection, *self._place, after, _PAGE)
-                indices = [row.seed_index for row in rows]
+                indices = [row.seed_index for row in rows if row.seed_index is not None]
                 exposed = await pool.exposed_among(connection, *self._place, indices)
             for row in rows:
                 self._check_tombstone(row, reach, exposed=row.seed_index in exposed)

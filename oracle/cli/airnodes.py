@@ -42,6 +42,8 @@ class ConfiguredAirnode:
         keys: AirnodeKeys,
         stores: StoresFile,
         stack: AsyncExitStack,
+        *,
+        keep_days: float,
     ) -> None:
         """
         Name the endpoints; `stack` closes them.
@@ -59,6 +61,7 @@ class ConfiguredAirnode:
         self.succeed = False
         self.lease = f"airnode:{settings.chain_id}:{settings.contract.lower()}"
         self.heads = configured_heads(self.place, settings)
+        self.keep_days = keep_days
         self.service: AirnodeService | None = None
         self.endpoints = configured_endpoints(self.place, settings, urls)
         stack.push_async_callback(self.endpoints.close)
@@ -155,6 +158,7 @@ class ConfiguredAirnode:
             policy=policy_of(settings),
             estimator=reader,
             restored_at=restored_at,
+            keep_days=self.keep_days,
             rollup=await _charges_for_data(reader),
         )
 
@@ -259,10 +263,10 @@ def load_airnode_keys(settings: AirnodeSettings) -> AirnodeKeys:
 
 
 def configured_airnodes(
-    settings: AirnodeSettings | None, stack: AsyncExitStack
+    settings: AirnodeSettings | None, stack: AsyncExitStack, *, keep_days: float = 0
 ) -> list[ConfiguredAirnode]:
     """
-    Return the Airnode on all of its chains.
+    Return the Airnode on all of its chains; without `keep_days` nothing of it is ever pruned.
 
     Raises `ConfigError` as `ConfiguredAirnode` does, and where it cannot be written down which
     database answers.
@@ -276,6 +280,6 @@ def configured_airnodes(
     stores = StoresFile(settings.stores_file or mnemonic.with_name(mnemonic.name + ".stores"))
     stores.check_writable()
     return [
-        ConfiguredAirnode(name, chain, keys, stores, stack)
+        ConfiguredAirnode(name, chain, keys, stores, stack, keep_days=keep_days)
         for name, chain in settings.chains.items()
     ]

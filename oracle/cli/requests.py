@@ -174,12 +174,13 @@ async def _list(
                     document = await requests_native.document_of(connection, settings, native)
                     found.append((native.created_at, document))
                 counts.update(await store.count_by_state(connection))
-                pruned = await retention.count(connection)
+                pruned += await retention.count(connection, airnode=False)
             if protocol != NATIVE:
                 for one in await airnode.BOOK.newest(connection, state=state, limit=limit):
                     document = await requests_airnode.document_of(connection, settings, one)
                     found.append((one.created_at, document))
                 counts.update(await airnode.BOOK.count_by_state(connection))
+                pruned += await retention.count(connection, airnode=True)
     finally:
         await database.close()
     found.sort(key=lambda pair: pair[0], reverse=True)
@@ -217,9 +218,13 @@ async def _found(
         purpose = native_purpose(key.chain_id, key.contract, native[0].request.seed_index)
         document = await requests_native.document_of(connection, settings, native[0])
     elif pruned:
-        key = pruned[0].key
-        purpose = native_purpose(key.chain_id, key.contract, pruned[0].seed_index)
-        document = requests_native.tombstone(pruned[0])
+        key, index = pruned[0].key, pruned[0].seed_index
+        if index is None:
+            purpose = airnode.airnode_purpose(key)
+            document = requests_airnode.tombstone(pruned[0])
+        else:
+            purpose = native_purpose(key.chain_id, key.contract, index)
+            document = requests_native.tombstone(pruned[0])
     elif asked:
         key = asked[0].request.key
         purpose = airnode.airnode_purpose(key)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from oracle.protocols.airnode_abi import Value, Wanted
     from oracle.request import RequestKey, Tracked
     from oracle.store.airnode import Answer
+    from oracle.store.retention import Pruned
 
 AIRNODE = "airnode"
 
@@ -140,6 +141,28 @@ def _right_wallet(settings: Settings, request: AirnodeRequest) -> str | None:
     except OracleError:
         return None
     return xpub.sponsor_wallet(request.sponsor) if xpub.airnode == request.airnode else None
+
+
+def tombstone(pruned: Pruned) -> dict[str, Any]:
+    """
+    Return what is known of a request that was pruned.
+    """
+    from oracle.explain_airnode import explain_pruned_airnode  # noqa: PLC0415 - slow to import
+
+    why = explain_pruned_airnode(pruned)
+    return {
+        "requestId": _hex(pruned.key.request_id),
+        "protocol": AIRNODE,
+        "state": str(pruned.state),
+        "prunedAt": stamp(pruned.pruned_at),
+        "reason": why.code,
+        "explanation": why.sentence,
+        "chainId": pruned.key.chain_id,
+        "airnodeRrp": pruned.key.contract,
+        "requestBlock": pruned.block_number,
+        "fulfillmentBlock": pruned.outcome_block,
+        "callbackSucceeded": pruned.callback_succeeded,
+    }
 
 
 def _document(

@@ -71,7 +71,7 @@ async def compose(settings: Settings, stack: AsyncExitStack, *, alone: bool = Fa
     key, epoch = load_pool_key(settings.pool)
     epoch.check_writable()
     chains = configured_chains(settings.chains, stack, keep_days=settings.keep_days)
-    airnodes = configured_airnodes(settings.airnode, stack)
+    airnodes = configured_airnodes(settings.airnode, stack, keep_days=settings.keep_days)
     devnet = settings.devnet
     supplies = compose_supplies(settings, key, stack, allow_simulated=devnet)
     everything: list[ConfiguredChain | ConfiguredAirnode] = [*chains, *airnodes]

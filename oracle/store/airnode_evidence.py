@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import func, select
 
+from oracle.store import retention
 from oracle.store.airnode import airnode_purpose
 from oracle.store.book import remark
 from oracle.store.cursors import get_setting
@@ -95,7 +96,9 @@ async def draws_after(
             airnode_requests.c.request_id.in_([id_ for _, id_, _ in found]),
         )
     )
-    ids = set(known)
+    ids = set(known) | await retention.among(
+        connection, chain_id, contract, [id_ for _, id_, _ in found]
+    )
     return [(purpose, id_, count, id_ in ids) for purpose, id_, count in found]
 
 

@@ -10,13 +10,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Row, delete, exists, func, insert, select
+from sqlalchemy import Row, Table, delete, exists, func, insert, select
 
 from oracle.errors import StaleStateError
 from oracle.request import RequestKey, State
 from oracle.store.cursors import get_setting, put_setting
 from oracle.store.engine import now
-from oracle.store.schema import attempts, pruned_requests, request_events, requests, transactions
+from oracle.store.schema import (
+    airnode_requests,
+    airnode_withdrawals,
+    attempts,
+    pruned_requests,
+    request_events,
+    requests,
+    transactions,
+)
 from oracle.store.transactions import Purpose, SlotState
 
 if TYPE_CHECKING:
@@ -36,11 +44,12 @@ _CLOSED_SLOTS = (SlotState.FINAL, SlotState.LOST)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pruned:
     """
-    What is left of a request: its state was DONE or CANCELLED, `pruned_at` is in milliseconds.
+    What is left of a request: its state was DONE or CANCELLED, or REJECTED for one to an Airnode,
+    which has no index; `pruned_at` is in milliseconds.
     """
 
     key: RequestKey
-    seed_index: int
+    seed_index: int | None
     block_number: int
     state: State
     outcome_block: int | None
@@ -51,11 +60,11 @@ class Pruned:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finished:
     """
-    A request that can be pruned.
+    A request that can be pruned; one to an Airnode has no index.
     """
 
     key: RequestKey
-    seed_index: int
+    seed_index: int | None
     block_number: int
     state: State
     transaction_id: int | None
@@ -71,6 +80,20 @@ class Mark:
 
     number: int
     hash: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """
+    Which requests of a contract are looked for: those in a state, made up to a block, and not
+    touched since a time in milliseconds since 1970.
+    """
+
+    chain_id: int
+    contract: str
+    state: State
+    up_to_block: int
+    before: int
 
 
 async def finished(
@@ -91,41 +114,60 @@ async def finished(
     """
     found: list[Finished] = []
     for state in _FINISHED:
-        oldest = (
-            select(requests)
-            .where(
-                requests.c.chain_id == chain_id,
-                requests.c.contract == contract,
-                requests.c.state == state,
-                requests.c.block_number.between(0, up_to_block),
+        if len(found) < limit:
+            found += await finished_in(
+                connection,
+                requests,
+                Finish(chain_id, contract, state, up_to_block, before),
+                limit - len(found),
             )
-            .order_by(requests.c.block_number)
-            .limit(limit - len(found))
-            .subquery()
-        )
-        rows = await connection.execute(
-            select(oldest)
-            .outerjoin(transactions, transactions.c.id == oldest.c.transaction_id)
-            .where(
-                oldest.c.updated_at < before,
-                transactions.c.id.is_(None) | transactions.c.state.in_(_CLOSED_SLOTS),
-            )
-        )
-        found += [
-            Finished(
-                key=RequestKey(chain_id=chain_id, contract=contract, request_id=row.request_id),
-                seed_index=row.seed_index,
-                block_number=row.block_number,
-                state=state,
-                transaction_id=row.transaction_id,
-                outcome_block=row.outcome_block if state is State.DONE else None,
-                callback_succeeded=row.callback_succeeded if state is State.DONE else None,
-            )
-            for row in rows
-        ]
-        if len(found) == limit:
-            break
     return found
+
+
+async def finished_in(
+    connection: AsyncConnection,
+    table: Table,
+    wanted: Finish,
+    limit: int,
+    *where: ColumnElement[bool],
+) -> list[Finished]:
+    """
+    Return those of the first `limit` requests of a table that fit which can be pruned.
+    """
+    chain_id, contract, state = wanted.chain_id, wanted.contract, wanted.state
+    oldest = (
+        select(table)
+        .where(
+            table.c.chain_id == chain_id,
+            table.c.contract == contract,
+            table.c.state == state,
+            table.c.block_number.between(0, wanted.up_to_block),
+            *where,
+        )
+        .order_by(table.c.block_number)
+        .limit(limit)
+        .subquery()
+    )
+    rows = await connection.execute(
+        select(oldest)
+        .outerjoin(transactions, transactions.c.id == oldest.c.transaction_id)
+        .where(
+            oldest.c.updated_at < wanted.before,
+            transactions.c.id.is_(None) | transactions.c.state.in_(_CLOSED_SLOTS),
+        )
+    )
+    return [
+        Finished(
+            key=RequestKey(chain_id=chain_id, contract=contract, request_id=row.request_id),
+            seed_index=row.seed_index if "seed_index" in table.c else None,
+            block_number=row.block_number,
+            state=state,
+            transaction_id=row.transaction_id,
+            outcome_block=row.outcome_block if state is State.DONE else None,
+            callback_succeeded=row.callback_succeeded if state is State.DONE else None,
+        )
+        for row in rows
+    ]
 
 
 async def prune(tx: AsyncConnection, pool: Pool, doomed: Sequence[Finished], mark: Mark) -> None:
@@ -140,6 +182,24 @@ async def prune(tx: AsyncConnection, pool: Pool, doomed: Sequence[Finished], mar
     """
     place = (doomed[0].key.chain_id, doomed[0].key.contract)
     await _raise_mark(tx, *place, mark)
+    indices = [
+        one.seed_index
+        for one in doomed
+        if one.state is not State.ORPHANED and one.seed_index is not None
+    ]
+    if indices:
+        await pool.erase_unrevealed(tx, *place, indices)
+        await pool.erase_revealed(tx, *place, indices)
+    await bury(tx, requests, doomed)
+
+
+async def bury(tx: AsyncConnection, table: Table, doomed: Sequence[Finished]) -> None:
+    """
+    Put tombstones in the place of requests of one contract, and drop their history and
+    transactions; an orphaned one leaves nothing.
+
+    Raises `StaleStateError` when one of them is in another state by now.
+    """
     at = now()
     kept = [one for one in doomed if one.state is not State.ORPHANED]
     if kept:
@@ -160,30 +220,26 @@ async def prune(tx: AsyncConnection, pool: Pool, doomed: Sequence[Finished], mar
                 for one in kept
             ],
         )
-        indices = [one.seed_index for one in kept]
-        await pool.erase_unrevealed(tx, *place, indices)
-        await pool.erase_revealed(tx, *place, indices)
-    await _drop_requests(tx, *place, doomed)
+    await _drop_requests(tx, table, doomed)
     slots = {one.transaction_id for one in doomed} - {None}
     await _drop_slots(tx, [slot for slot in slots if slot is not None])
 
 
-async def _drop_requests(
-    tx: AsyncConnection, chain_id: int, contract: str, doomed: Sequence[Finished]
-) -> None:
+async def _drop_requests(tx: AsyncConnection, table: Table, doomed: Sequence[Finished]) -> None:
+    chain_id, contract = doomed[0].key.chain_id, doomed[0].key.contract
     ids = [one.key.request_id for one in doomed]
     these = (
-        requests.c.chain_id == chain_id,
-        requests.c.contract == contract,
-        requests.c.request_id.in_(ids),
+        table.c.chain_id == chain_id,
+        table.c.contract == contract,
+        table.c.request_id.in_(ids),
     )
     # By their ids alone: with the state beside so many, SQLite reads all that is in it.
-    rows = await tx.execute(select(requests.c.request_id, requests.c.state).where(*these))
+    rows = await tx.execute(select(table.c.request_id, table.c.state).where(*these))
     if {(id_, State(state)) for id_, state in rows} != {
         (one.key.request_id, one.state) for one in doomed
     }:
         raise StaleStateError("a request that was to be pruned has moved")
-    await tx.execute(delete(requests).where(*these))
+    await tx.execute(delete(table).where(*these))
     await tx.execute(
         delete(request_events).where(
             request_events.c.chain_id == chain_id,
@@ -195,14 +251,17 @@ async def _drop_requests(
 
 async def _drop_slots(tx: AsyncConnection, slots: Sequence[int]) -> None:
     """
-    Drop closed slots, with their attempts, that serve no request any more.
+    Drop closed slots, with their attempts, that serve nothing any more.
     """
     unused = await tx.scalars(
         select(transactions.c.id).where(
             transactions.c.id.in_(slots),
             transactions.c.state.in_(_CLOSED_SLOTS),
             transactions.c.purpose != Purpose.COMMIT,
-            ~exists().where(requests.c.transaction_id == transactions.c.id),
+            *(
+                ~exists().where(table.c.transaction_id == transactions.c.id)
+                for table in (requests, airnode_requests, airnode_withdrawals)
+            ),
         )
     )
     ids = list(unused)
@@ -264,11 +323,14 @@ async def by_prefix(connection: AsyncConnection, prefix: bytes) -> list[Pruned]:
     return [_pruned(row) for row in rows]
 
 
-async def count(connection: AsyncConnection) -> int:
+async def count(connection: AsyncConnection, *, airnode: bool) -> int:
     """
-    Count the pruned requests.
+    Count the pruned requests to coordinators, or those to an Airnode.
     """
-    return await connection.scalar(select(func.count()).select_from(pruned_requests)) or 0
+    index = pruned_requests.c.seed_index
+    whose = index.is_(None) if airnode else index.is_not(None)
+    query = select(func.count()).select_from(pruned_requests).where(whose)
+    return await connection.scalar(query) or 0
 
 
 async def get_mark(connection: AsyncConnection, chain_id: int, contract: str) -> Mark | None:
