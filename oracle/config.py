@@ -225,13 +225,13 @@ class Settings(BaseSettings):
                 "settings, as in "
                 f"{variable_of('pool', 'key_file')}"
             ) from None
-        settings = settings.model_copy(update=_rooted(settings, path.resolve().parent))
-        if settings.database_file is None:
-            return settings
-        if "database" in settings.model_fields_set:
+        if settings.database_file is not None and "database" in settings.model_fields_set:
             raise ConfigError(
                 f"{path}: database and database_file exclude each other: one database"
             )
+        settings = settings.model_copy(update=_rooted(settings, path.resolve().parent))
+        if settings.database_file is None:
+            return settings
         return settings.model_copy(update={"database": _read_url(settings.database_file)})
 
 

@@ -147,6 +147,13 @@ def _default(doc: SettingDoc) -> str:
 
 
 def _secret_rows() -> Iterator[Sequence[str]]:
+    # A path is no secret, and stands in the file: no field of the type `secret`.
+    yield (
+        "`database`",
+        "the URL of a PostgreSQL database, if it holds a password",
+        f"`{variable_of('database')}`",
+        f"`database_file`, `{variable_of('database_file')}`",
+    )
     yield from _secrets_of(PoolSettings, "pool")
     yield from _secrets_of(WalletSettings, "chains", "NAME", "wallet")
     yield from _secrets_of(AirnodeSettings, "airnode")

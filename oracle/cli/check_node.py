@@ -152,7 +152,7 @@ async def check_store(settings: Settings, findings: Findings) -> Database | None
     with findings.looking("database", "server"):
         async with database.read() as connection:
             if (facts := await server_facts(connection)) is not None:
-                _check_server(facts, findings)
+                check_server(facts, findings)
     if pool is not None:
         with findings.looking("pool", "epoch"):
             async with database.read() as connection:
@@ -169,7 +169,10 @@ async def check_store(settings: Settings, findings: Findings) -> Database | None
     return database
 
 
-def _check_server(facts: ServerFacts, findings: Findings) -> None:
+def check_server(facts: ServerFacts, findings: Findings) -> None:
+    """
+    Say what of a server's settings an operator should know.
+    """
     said = f"PostgreSQL {facts.version}"
     if facts.fsync:
         findings.ok("database", "durability", f"{said} puts on disk what it commits")

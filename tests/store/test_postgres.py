@@ -330,23 +330,33 @@ async def test_a_standby_serves_readers_alone(
         )
 
 
-async def test_what_is_wrong_with_a_url_is_said_without_its_password(postgres: Postgres) -> None:
+async def test_what_is_wrong_with_a_url_is_said_without_its_password(
+    place: DatabaseUrl, postgres: Postgres
+) -> None:
     postgres.execute("CREATE ROLE guest LOGIN PASSWORD 'right-horse'")
     postgres.ask_for_passwords("guest")
-    place = f"host={postgres.folder}"
+    here = f"host={postgres.folder}"
     wrong = {
-        f"postgresql+psycopg://guest:battery-staple@/{BLANK}?{place}": "refuses the user or the",
-        f"postgresql+psycopg://guest@/{BLANK}?{place}": "refuses the user or the password",
-        f"postgresql+psycopg://nobody:battery-staple@/{BLANK}?{place}": "no user of the name",
-        f"postgresql+psycopg://guest:right-horse@/nowhere?{place}": "there is no database",
-        f"postgresql+psycopg://guest:right-horse@/{BLANK}?{place}&sslmod=1": "sslmod",
+        f"postgresql+psycopg://guest:battery-staple@/{BLANK}?{here}": "refuses the user or the",
+        f"postgresql+psycopg://guest@/{BLANK}?{here}": "refuses the user or the password",
+        f"postgresql+psycopg://nobody:battery-staple@/{BLANK}?{here}": "no user of the name",
+        f"postgresql+psycopg://guest:right-horse@/nowhere?{here}": "there is no database",
+        f"postgresql+psycopg://guest:right-horse@/{BLANK}?{here}&sslmod=1": "sslmod",
     }
-    await (await Database.open(postgres.url(BLANK), Access.NODE)).close()
     for url, sentence in wrong.items():
         with pytest.raises(ConfigError, match=sentence) as caught:
             await Database.open(DatabaseUrl.parse(url), Access.NODE)
         assert "horse" not in str(caught.value)
         assert "staple" not in str(caught.value)
+
+
+def test_whatever_an_error_says_the_password_is_not_in_it() -> None:
+    url = DatabaseUrl.parse("postgresql+psycopg://guest:battery-staple@db/oracle")
+    server = postgres_server.Server(url, Access.NODE)
+    said = server.translated(psycopg.errors.lookup("08006")("no battery-staple today"))
+    assert str(said) == (
+        "the database postgresql+psycopg://guest@db/oracle cannot be used now: no *** today"
+    )
 
 
 @pytest.mark.parametrize(
