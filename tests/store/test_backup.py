@@ -70,6 +70,7 @@ async def test_what_is_there_is_not_overwritten(
 def test_without_a_database_there_is_nothing_to_copy(
     place: Path, config: Path, tmp_path: Path
 ) -> None:
+    config.write_text(config.read_text(encoding="utf-8").replace("oracle.db", "nowhere.db"))
     result = run(config, tmp_path / "backup.db")
     assert isinstance(result.exception, ConfigError)
     assert "there is no database at" in str(result.exception)
