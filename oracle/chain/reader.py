@@ -202,12 +202,12 @@ class Web3Reader:
                 # From before EIP-1559, and the chains that never had it.
                 base_fee = "0x0" if number is not None else await self.rpc("eth_gasPrice")
             return Block(
-                number=_quantity(raw["number"]),
+                number=_bounded(raw["number"], 63),
                 hash=_data(raw["hash"]),
                 parent_hash=_data(raw["parentHash"]),
-                timestamp=_quantity(raw["timestamp"]),
-                base_fee=_quantity(base_fee),
-                gas_limit=_quantity(raw["gasLimit"]),
+                timestamp=_bounded(raw["timestamp"], 63),
+                base_fee=_bounded(base_fee, 128),
+                gas_limit=_bounded(raw["gasLimit"], 63),
                 legacy=raw.get("baseFeePerGas") is None,
             )
 
@@ -241,7 +241,7 @@ class Web3Reader:
                 return None
             return Receipt(
                 transaction_hash=_data(raw["transactionHash"]),
-                block_number=_quantity(raw["blockNumber"]),
+                block_number=_bounded(raw["blockNumber"], 63),
                 block_hash=_data(raw["blockHash"]),
                 ok=_quantity(raw["status"]) == 1,
                 gas_used=_bounded(raw["gasUsed"], 63),
@@ -253,7 +253,7 @@ class Web3Reader:
     async def nonce(self, address: str, block: int | None = None) -> int:  # noqa: D102 - ChainReader
         with self._speaking():
             at = "latest" if block is None else hex(block)
-            return _quantity(await self.rpc("eth_getTransactionCount", address, at))
+            return _bounded(await self.rpc("eth_getTransactionCount", address, at), 63)
 
     async def transaction(self, transaction_hash: bytes) -> Transaction | None:  # noqa: D102 - ChainReader
         with self._speaking():
@@ -265,13 +265,13 @@ class Web3Reader:
                 sender=checksum_address(raw["from"]),
                 to=checksum_address(raw["to"]) if raw.get("to") else None,
                 data=_data(raw["input"]),
-                block_number=_quantity(raw["blockNumber"]),
+                block_number=_bounded(raw["blockNumber"], 63),
             )
 
     async def balance(self, address: str, block: int | None = None) -> int:  # noqa: D102 - ChainReader
         with self._speaking():
             at = "latest" if block is None else hex(block)
-            return _quantity(await self.rpc("eth_getBalance", address, at))
+            return _bounded(await self.rpc("eth_getBalance", address, at), 256)
 
     async def code(self, address: str) -> bytes:  # noqa: D102 - ChainReader
         with self._speaking():
@@ -291,7 +291,7 @@ class Web3Reader:
             call["value"] = hex(value)
         with self._speaking():
             try:
-                return _quantity(await self.rpc("eth_estimateGas", call))
+                return _bounded(await self.rpc("eth_estimateGas", call), 63)
             except AnsweredError as error:
                 if _SAYS_REVERTED.search(str(error)):
                     raise RevertedError(str(error)) from None
@@ -394,7 +394,7 @@ def _quantity(value: str) -> int:
 
 
 def _bounded(value: str, bits: int) -> int:
-    # What no chain can mean would break sums in the store.
+    # What no chain can mean the store cannot hold.
     if (number := _quantity(value)) >> bits:
         raise ValueError("out of range")
     return number
@@ -411,8 +411,8 @@ def _log(raw: dict[str, Any]) -> Log:
         address=checksum_address(raw["address"]),
         topics=tuple(map(_data, raw["topics"])),
         data=_data(raw["data"]),
-        block_number=_quantity(raw["blockNumber"]),
+        block_number=_bounded(raw["blockNumber"], 63),
         block_hash=_data(raw["blockHash"]),
         transaction_hash=_data(raw["transactionHash"]),
-        index=_quantity(raw["logIndex"]),
+        index=_bounded(raw["logIndex"], 31),
     )

@@ -4,7 +4,8 @@ What reorgs, endpoints, strangers and operators can do to the node, and what it 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from aiohttp import web
@@ -26,6 +27,7 @@ from oracle.steps.sign import sign
 from oracle.steps.watch import watch
 from oracle.store import requests, transactions
 from oracle.store.transactions import SlotState
+from tests.lying import lying
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -294,3 +296,40 @@ async def _reverts(bench: Bench, request: RandomnessRequest) -> list[str]:
     async with bench.service.database.read() as connection:
         events = await requests.history(connection, request.key)
     return [event.reason for event in events if (event.reason or "").startswith("reverted")]
+
+
+@pytest.mark.parametrize(
+    ("method", "field", "value"),
+    [
+        ("eth_getBlockByNumber", "number", 1 << 63),
+        ("eth_getBlockByNumber", "timestamp", 1 << 63),
+        ("eth_getTransactionReceipt", "blockNumber", 1 << 63),
+        ("eth_getTransactionCount", None, 1 << 63),
+        ("eth_getLogs", "logIndex", 1 << 31),
+    ],
+)
+async def test_a_number_that_no_database_can_hold_is_the_endpoints_error(
+    bench: Bench, method: str, field: str | None, value: int
+) -> None:
+    def edit(box: dict[str, Any]) -> None:
+        if field is None:
+            box["result"] = hex(value)
+        elif isinstance(box["result"], list):
+            box["result"][0][field] = hex(value)
+        else:
+            box["result"][field] = hex(value)
+
+    request = await bench.roll()
+    async with lying(bench.devnet.ground.rpc_url, method, edit) as url:
+        reader = Web3Reader(url)
+        asks: dict[str, Callable[[], Awaitable[object]]] = {
+            "eth_getBlockByNumber": reader.block,
+            "eth_getTransactionReceipt": partial(reader.receipt, request.transaction_hash),
+            "eth_getTransactionCount": partial(reader.nonce, request.requester),
+            "eth_getLogs": partial(
+                reader.logs, bench.service.contract, request.block_number, request.block_number
+            ),
+        }
+        with pytest.raises(EndpointError):
+            await asks[method]()
+        await reader.close()
