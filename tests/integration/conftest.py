@@ -63,8 +63,12 @@ class Bench:
         await self.rpc("anvil_mine", hex(blocks))
 
     async def walk(self, times: int = 1) -> None:
+        """
+        Make so many passes; as the runner, no other one under a head where nothing moved.
+        """
         for _ in range(times):
-            await walk(self.service, await self.service.reader.block())
+            if not await walk(self.service, await self.service.reader.block()):
+                return
 
     async def roll(self) -> RandomnessRequest:
         """
