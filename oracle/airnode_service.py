@@ -19,7 +19,7 @@ from oracle.lane import Lane
 from oracle.protocols.airnode_calls import encode_words
 from oracle.recent import Recent
 from oracle.request import Outcome, State, Tracked
-from oracle.service import MAX_REVERTS, ChainService
+from oracle.service import MAX_REVERTS, ChainService, split_served
 from oracle.store import airnode, costs, transactions, withdrawals
 from oracle.store.airnode import airnode_purpose
 from oracle.store.airnode_evidence import note_foreign
@@ -253,6 +253,8 @@ class AirnodeService(ChainService[AirnodeRequest]):
         Return the responses to requests that have their number: from the pool, or, once that is
         erased, as the chain has them.
         """
+        if not keys:
+            return {}
         purposes = {airnode_purpose(key): key for key in keys}
         seeds = await self.pool.seeds_for(connection, purposes)
         found = {key: answer.data for key, answer in keys.items() if answer.data is not None}
@@ -264,37 +266,48 @@ class AirnodeService(ChainService[AirnodeRequest]):
                 found[key] = encode_words(words, array=bool(answer.array))
         return found
 
-    async def fits(  # noqa: D102 - ChainService
-        self, slot: Slot, attempts: Sequence[Attempt], head: Block
-    ) -> bool:
+    async def fitting(  # noqa: D102 - ChainService
+        self, open_: Sequence[tuple[Slot, Sequence[Attempt]]], head: Block
+    ) -> set[int]:
         del head
+        fitting = set()
         async with self.database.read() as connection:
-            if slot.purpose is Purpose.WITHDRAW:
+            for slot, _ in open_:
                 # One that this slot returned, before a reorg took that back, is returned again.
-                return bool(
-                    await withdrawals.of_slot(
-                        connection, slot, WithdrawalState.SIGNED, WithdrawalState.DONE
-                    )
-                )
-            served = await self.book.of_transaction(connection, slot.id)
-        if slot.state is SlotState.SIGNED:
-            return bool(served) and all(one.state is State.SIGNED for one in served)
-        hashes = {attempt.transaction_hash for attempt in attempts}
-        return any(
-            one.state is State.SENT
-            or (
-                one.state is State.MINED
-                and one.outcome is not None
-                and one.outcome.transaction_hash in hashes
+                if slot.purpose is Purpose.WITHDRAW and await withdrawals.of_slot(
+                    connection, slot, WithdrawalState.SIGNED, WithdrawalState.DONE
+                ):
+                    fitting.add(slot.id)
+            served = await self.book.of_transactions(
+                connection,
+                [slot.id for slot, _ in open_ if slot.purpose is not Purpose.WITHDRAW],
             )
-            for one in served
-        )
+        for slot, tries in open_:
+            mine = served.get(slot.id, [])
+            if slot.state is SlotState.SIGNED:
+                fits = bool(mine) and all(one.state is State.SIGNED for one in mine)
+            else:
+                hashes = {attempt.transaction_hash for attempt in tries}
+                fits = any(
+                    one.state is State.SENT
+                    or (
+                        one.state is State.MINED
+                        and one.outcome is not None
+                        and one.outcome.transaction_hash in hashes
+                    )
+                    for one in mine
+                )
+            if fits:
+                fitting.add(slot.id)
+        return fitting
 
-    async def leaves(self, tx: AsyncConnection, slot: Slot) -> None:  # noqa: D102 - ChainService
-        if slot.purpose is not Purpose.FULFILL:
-            return
-        served = await self.book.of_transaction(tx, slot.id)
-        keys = [one.request.key for one in served]
+    async def leave(  # noqa: D102 - ChainService
+        self, tx: AsyncConnection, slots: Sequence[Slot]
+    ) -> None:
+        served = await self.book.of_transactions(
+            tx, [slot.id for slot in slots if slot.purpose is Purpose.FULFILL]
+        )
+        keys = [one.request.key for each in served.values() for one in each]
         answers = await airnode.answers(tx, keys)
         first = [
             key
@@ -304,28 +317,32 @@ class AirnodeService(ChainService[AirnodeRequest]):
         await airnode.put(tx, first, exposed_at=now())
         await self.book.advance_all(tx, keys, State.SIGNED, State.SENT)
 
-    async def lands(  # noqa: D102 - ChainService
-        self, tx: AsyncConnection, slot: Slot, receipt: Receipt
-    ) -> int:
-        events = [self.decode(item) for item in receipt.logs]
-        if slot.purpose is Purpose.WITHDRAW:
-            if not await withdrawals.finish(tx, self.chain_id, self.contract, events):
-                # It keeps its transaction, which a reorg could bring back, until that is settled.
-                await self._reopen_withdrawals(tx, slot, transaction_id=slot.id)
-            return 0
-        outcomes = {one.request_id: one for one in events if isinstance(one, AirnodeOutcome)}
-        served = await self.book.of_transaction(tx, slot.id)
-        mined, passed_over = [], []
-        for tracked in served:
-            outcome = outcomes.get(tracked.request.key.request_id)
-            if outcome is None:
-                passed_over.append(tracked)
-            elif tracked.state in (State.SIGNED, State.SENT):
-                mined.append((tracked, outcome))
+    async def land(  # noqa: D102 - ChainService
+        self, tx: AsyncConnection, landed: Sequence[tuple[Slot, Receipt]]
+    ) -> dict[int, int]:
+        served = await self.book.of_transactions(tx, [slot.id for slot, _ in landed])
+        mined: list[tuple[Tracked[AirnodeRequest], AirnodeOutcome]] = []
+        settled, hashes = {}, set()
+        for slot, receipt in landed:
+            events = [self.decode(item) for item in receipt.logs]
+            if slot.purpose is Purpose.WITHDRAW:
+                if not await withdrawals.finish(tx, self.chain_id, self.contract, events):
+                    # It keeps its transaction, which a reorg could bring back, until that is
+                    # settled.
+                    await self._reopen_withdrawals(tx, slot, transaction_id=slot.id)
+                settled[slot.id] = 0
+                continue
+            outcomes = {one.request_id: one for one in events if isinstance(one, AirnodeOutcome)}
+            passed_over, fulfilled = split_served(served[slot.id], outcomes)
+            mined += fulfilled
+            hashes.add(receipt.transaction_hash)
+            await self._release(tx, passed_over, "passed_over" if receipt.ok else REVERTED)
+            settled[slot.id] = len(outcomes)
         await self.book.fulfilled_all(tx, mined)
         await self.settles(tx, mined)
-        await self._release(tx, passed_over, "passed_over" if receipt.ok else REVERTED)
-        return len(outcomes)
+        # Those of events that were read before their receipts too.
+        await costs.share(tx, self.book, hashes, lambda _: 1)
+        return settled
 
     async def releases(  # noqa: D102 - ChainService
         self, tx: AsyncConnection, slot: Slot, reason: str
@@ -344,8 +361,8 @@ class AirnodeService(ChainService[AirnodeRequest]):
 
         Another one is an endpoint's word, which must never become what is signed here.
         """
-        for transaction_hash in {outcome.transaction_hash for _, outcome in outcomes}:
-            await costs.share(tx, self.book, transaction_hash, lambda _: 1)
+        hashes = {outcome.transaction_hash for _, outcome in outcomes}
+        await costs.share(tx, self.book, hashes, lambda _: 1)
         await self._note_failed_by_policy(tx, outcomes)
         told = {
             tracked.request.key: outcome.data
@@ -355,17 +372,17 @@ class AirnodeService(ChainService[AirnodeRequest]):
         known = await airnode.answers(tx, list(told))
         ours = await self.response(tx, known)
         by_key = {tracked.request.key: tracked for tracked, _ in outcomes}
-        for key, data in told.items():
-            if ours.get(key) == data:
-                await airnode.put(tx, [key], data=data)
-            else:
-                await note_foreign(tx, by_key[key])
-                log.get().error(
-                    "foreign_fulfillment",
-                    request_id="0x" + key.request_id.hex(),
-                    advice="a number that is not this store's was signed for this request: "
-                    "another node, or an earlier copy of this database, holds the same mnemonic",
-                )
+        await airnode.put_data(
+            tx, {key: data for key, data in told.items() if ours.get(key) == data}
+        )
+        for key in (key for key, data in told.items() if ours.get(key) != data):
+            await note_foreign(tx, by_key[key])
+            log.get().error(
+                "foreign_fulfillment",
+                request_id="0x" + key.request_id.hex(),
+                advice="a number that is not this store's was signed for this request: "
+                "another node, or an earlier copy of this database, holds the same mnemonic",
+            )
 
     async def _note_failed_by_policy(
         self, tx: AsyncConnection, outcomes: Sequence[tuple[Tracked[AirnodeRequest], Outcome]]
@@ -399,9 +416,12 @@ class AirnodeService(ChainService[AirnodeRequest]):
         """
         del settled
         answers = await airnode.answers(tx, done)
-        for key, data in (await self.response(tx, answers)).items():
-            if answers[key].data is None and answers[key].exposed_at is not None:
-                await airnode.put(tx, [key], data=data)
+        public = [
+            key
+            for key, answer in answers.items()
+            if answer.data is None and answer.exposed_at is not None
+        ]
+        await airnode.put_data(tx, await self.response(tx, {key: answers[key] for key in public}))
         ended = await self.book.in_states(
             tx,
             self.chain_id,

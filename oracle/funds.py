@@ -113,11 +113,8 @@ async def open_purses(
     names = sorted(wallets)
     async with service.database.read() as connection:
         numbers = await airnode.undelivered(connection, service.chain_id, service.contract, names)
-        promised = {
-            name: await transactions.promised(connection, service.chain_id, name)
-            + numbers.get(name, 0) * each
-            for name in names
-        }
+        under_way = await transactions.promised(connection, service.chain_id, names)
+    promised = {name: under_way[name] + numbers.get(name, 0) * each for name in names}
     purses: dict[str, Purse] = {}
     for at in range(0, len(names), _AT_ONCE):
         some = names[at : at + _AT_ONCE]
@@ -127,29 +124,18 @@ async def open_purses(
     return purses
 
 
-async def tell_shortage(
-    service: AirnodeService,
-    tracked: Tracked[AirnodeRequest],
-    known: Shortage | None,
-    shortage: Shortage,
-) -> None:
+def is_news(tracked: Tracked[AirnodeRequest], known: Shortage | None, shortage: Shortage) -> bool:
     """
-    Write down what a wallet lacks, and again once that is another amount or the wallet was funded
-    in part: a base fee that moves a little is no news.
+    Return whether what a wallet lacks is to be written down, and say it the first time: again once
+    that is another amount or the wallet was funded in part; a base fee that moves a little is no
+    news.
     """
-    waited = tracked.reason == "wallet_unfunded" and known is not None
-    if not waited:
+    if tracked.reason != "wallet_unfunded" or known is None:
         log.get().warning(
             "wallet_unfunded",
             **tracked.log_context(),
             wallet=tracked.request.sponsor_wallet,
             shortfall_wei=shortage.missing,
         )
-    elif (
-        known is not None
-        and known.had == shortage.had
-        and abs(shortage.needed - known.needed) * _NEWS <= known.needed
-    ):
-        return
-    async with service.database.write() as tx:
-        await airnode.put_shortage(tx, tracked.request.key, shortage)
+        return True
+    return known.had != shortage.had or abs(shortage.needed - known.needed) * _NEWS > known.needed

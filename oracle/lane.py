@@ -4,14 +4,20 @@ A lane: one wallet on one chain, its nonces, and the bytes that it has signed.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from oracle import log
 from oracle.chain.wallets import UnsignedTransaction
 from oracle.errors import OracleError
-from oracle.store import transactions
-from oracle.store.transactions import Attempt, Purpose, SlotState, attempt_context
+from oracle.store import nonces, transactions
+from oracle.store.transactions import (
+    Attempt,
+    NewSlot,
+    Purpose,
+    SlotState,
+    attempt_context,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,6 +33,19 @@ if TYPE_CHECKING:
 
 # A transfer of nothing to oneself, which uses up a nonce.
 FILLER_GAS = 21_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """
+    What a wallet is to send; `data` may hold seeds, `value` is in wei.
+    """
+
+    to: str
+    data: bytes = field(repr=False)
+    gas_limit: int
+    fees: Fees
+    value: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,30 +80,29 @@ class Lane:
     ) -> None:
         """
         Agree with the chain on the next nonce, before anything is signed.
-
-        A nonce that the chain has used and the store has not given out was used by somebody else:
-        it is skipped.
         """
-        used = await self.used(database, reader, witnesses)
+        async with database.read() as connection:
+            stored = await nonces.next_nonces(connection, self.chain_id, [self.wallet])
+        used = await self.used(reader, witnesses, given_out=stored.get(self.wallet, 0))
         async with database.write() as tx:
-            stored = await transactions.next_nonce(tx, self.chain_id, self.wallet)
-            if stored is None or stored < used:
-                await transactions.set_next_nonce(tx, self.chain_id, self.wallet, used)
+            await nonces.skip_nonces(tx, self.chain_id, {self.wallet: used})
 
     async def used(
-        self, database: Database, reader: ChainReader, witnesses: Sequence[ChainReader] | None
+        self,
+        reader: ChainReader,
+        witnesses: Sequence[ChainReader] | None,
+        *,
+        given_out: int,
     ) -> int:
         """
-        Return how many of the wallet's nonces the chain has used.
+        Return how many of the wallet's nonces the chain has used, where the store has `given_out`
+        so many.
 
         Guarantees: where there are witnesses, nonces that the store has not given out are used
         only if one of them says so too. What is skipped for nothing holds up all that comes after
         it, and one endpoint alone could have the wallet skip them all.
         """
         used = await reader.nonce(self.wallet)
-        async with database.read() as connection:
-            stored = await transactions.next_nonce(connection, self.chain_id, self.wallet)
-        given_out = stored or 0
         if witnesses is None or used <= given_out:
             return used
         counts = []
@@ -119,25 +137,8 @@ class Lane:
         """
         Take the next nonce, sign and store; return the slot's id.
         """
-        nonce = await transactions.next_nonce(tx, self.chain_id, self.wallet)
-        assert nonce is not None, "prepare comes first"
-        signed, transaction_hash = self.signer.sign(
-            UnsignedTransaction(
-                chain_id=self.chain_id,
-                nonce=nonce,
-                to=to,
-                data=data,
-                gas_limit=gas_limit,
-                fees=fees,
-                value=value,
-                legacy=self.fees.legacy,
-            )
-        )
-        slot_id = await transactions.open_slot(
-            tx, self.chain_id, self.contract, self.wallet, nonce, purpose, gas_limit
-        )
-        await self._store(tx, slot_id, signed, transaction_hash, fees)
-        await transactions.set_next_nonce(tx, self.chain_id, self.wallet, nonce + 1)
+        call = Call(to=to, data=data, gas_limit=gas_limit, fees=fees, value=value)
+        [slot_id] = await sign_all(tx, purpose, [(self, call)])
         return slot_id
 
     async def replace(self, tx: AsyncConnection, last: Attempt, fees: Fees) -> Attempt:
@@ -145,7 +146,9 @@ class Lane:
         Sign the bytes of an attempt again with higher fees, at the same nonce, and store them.
         """
         signed, transaction_hash = self.signer.replace(self.signed_bytes(last), fees)
-        return await self._store(tx, last.slot_id, signed, transaction_hash, fees)
+        attempt = self.sealed(last.slot_id, signed, transaction_hash, fees)
+        await transactions.add_attempt(tx, attempt)
+        return attempt
 
     async def fill(self, tx: AsyncConnection, slot: Slot, fees: Fees) -> Attempt:
         """
@@ -165,7 +168,9 @@ class Lane:
         )
         await transactions.drop_unsent(tx, slot.id)
         await transactions.advance_slot(tx, slot, SlotState.SIGNED, purpose=Purpose.FILLER)
-        return await self._store(tx, slot.id, signed, transaction_hash, fees)
+        attempt = self.sealed(slot.id, signed, transaction_hash, fees)
+        await transactions.add_attempt(tx, attempt)
+        return attempt
 
     async def fill_gap(self, tx: AsyncConnection, nonce: int, fees: Fees) -> None:
         """
@@ -182,18 +187,70 @@ class Lane:
         """
         return open_attempt(self.key, attempt)
 
-    async def _store(
-        self, tx: AsyncConnection, slot_id: int, signed: bytes, transaction_hash: bytes, fees: Fees
-    ) -> Attempt:
-        attempt = Attempt(
+    def sealed(self, slot_id: int, signed: bytes, transaction_hash: bytes, fees: Fees) -> Attempt:
+        """
+        Return an attempt to be stored.
+        """
+        return Attempt(
             transaction_hash=transaction_hash,
             slot_id=slot_id,
             max_fee=fees.max_fee,
             priority_fee=fees.priority_fee,
             sealed=self.key.seal(signed, attempt_context(transaction_hash)),
         )
-        await transactions.add_attempt(tx, attempt)
-        return attempt
+
+
+async def sign_all(
+    tx: AsyncConnection, purpose: Purpose, orders: Sequence[tuple[Lane, Call]]
+) -> list[int]:
+    """
+    Take the next nonces of lanes of one chain, sign and store; return the slots' ids, in the same
+    order.
+    """
+    if not orders:
+        return []
+    chain_id = orders[0][0].chain_id
+    following = await nonces.next_nonces(tx, chain_id, {lane.wallet for lane, _ in orders})
+    new, made = [], []
+    for lane, call in orders:
+        nonce = following[lane.wallet]
+        following[lane.wallet] += 1
+        new.append(
+            NewSlot(
+                chain_id=chain_id,
+                contract=lane.contract,
+                wallet=lane.wallet,
+                nonce=nonce,
+                purpose=purpose,
+                gas_limit=call.gas_limit,
+            )
+        )
+        made.append(
+            lane.signer.sign(
+                UnsignedTransaction(
+                    chain_id=chain_id,
+                    nonce=nonce,
+                    to=call.to,
+                    data=call.data,
+                    gas_limit=call.gas_limit,
+                    fees=call.fees,
+                    value=call.value,
+                    legacy=lane.fees.legacy,
+                )
+            )
+        )
+    slot_ids = await transactions.open_slots(tx, new)
+    await transactions.add_attempts(
+        tx,
+        [
+            lane.sealed(slot_id, signed, transaction_hash, call.fees)
+            for (lane, call), slot_id, (signed, transaction_hash) in zip(
+                orders, slot_ids, made, strict=True
+            )
+        ],
+    )
+    await nonces.set_next_nonces(tx, chain_id, following)
+    return slot_ids
 
 
 def open_attempt(key: PoolKey, attempt: Attempt) -> bytes:

@@ -30,6 +30,8 @@ async def free_to_serve(
     Return the requests for which nothing that went out can land any more.
     """
     slots = {one.transaction_id for one in confirmed if one.transaction_id is not None}
+    if not slots:
+        return list(confirmed)
     under_way = await may_land(service, slots, head)
     return [tracked for tracked in confirmed if tracked.transaction_id not in under_way]
 

@@ -16,7 +16,7 @@ from oracle.store import batches, costs, requests
 from oracle.store.transactions import Purpose, SlotState
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from sqlalchemy import ColumnElement
     from sqlalchemy.ext.asyncio import AsyncConnection
@@ -39,6 +39,7 @@ MAX_REVERTS = 3
 DUE_BLOCKS = 32
 
 R = TypeVar("R", bound=Request)
+O = TypeVar("O", bound=Outcome)  # noqa: E741 - an outcome
 
 #: Says whether the chain has another block by now in the place of one.
 Replaced = Callable[[int, bytes], Awaitable[bool]]
@@ -135,21 +136,27 @@ class ChainService(ABC, Generic[R]):
         """
 
     @abstractmethod
-    async def fits(self, slot: Slot, attempts: Sequence[Attempt], head: Block) -> bool:
+    async def fitting(
+        self, open_: Sequence[tuple[Slot, Sequence[Attempt]]], head: Block
+    ) -> set[int]:
         """
-        Return whether the newest bytes of a slot that is no filler are still worth sending.
-        """
-
-    @abstractmethod
-    async def leaves(self, tx: AsyncConnection, slot: Slot) -> None:
-        """
-        Write down, before the first byte of a slot leaves, what it makes public.
+        Return the ids of the slots, none of them a filler, whose newest bytes are still worth
+        sending.
         """
 
     @abstractmethod
-    async def lands(self, tx: AsyncConnection, slot: Slot, receipt: Receipt) -> int:
+    async def leave(self, tx: AsyncConnection, slots: Sequence[Slot]) -> None:
         """
-        Write down what a slot's mined transaction did; return how many requests it settled.
+        Write down, before the first byte of any of the slots leaves, what they make public.
+        """
+
+    @abstractmethod
+    async def land(
+        self, tx: AsyncConnection, landed: Sequence[tuple[Slot, Receipt]]
+    ) -> dict[int, int]:
+        """
+        Write down what the mined transactions of slots did; return how many requests each settled,
+        by the slots' ids.
         """
 
     @abstractmethod
@@ -200,6 +207,23 @@ class Search:
     #: The index that it took, and the endpoints that leave it out.
     index: int | None = None
     shown_by: set[object] = field(default_factory=set)
+
+
+def split_served(
+    served: Sequence[Tracked[R]], outcomes: Mapping[bytes, O]
+) -> tuple[list[Tracked[R]], list[tuple[Tracked[R], O]]]:
+    """
+    Return those of the requests that a transaction was to serve which it passed over, and those
+    whose fulfillment is news, each with it.
+    """
+    passed_over, mined = [], []
+    for tracked in served:
+        outcome = outcomes.get(tracked.request.key.request_id)
+        if outcome is None:
+            passed_over.append(tracked)
+        elif tracked.state in (State.SIGNED, State.SENT):
+            mined.append((tracked, outcome))
+    return passed_over, mined
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -285,74 +309,97 @@ class Service(ChainService[RandomnessRequest]):
         """
         return request.block_number + self.window - (head.number + 1)
 
-    async def fits(self, slot: Slot, attempts: Sequence[Attempt], head: Block) -> bool:
+    async def fitting(
+        self, open_: Sequence[tuple[Slot, Sequence[Attempt]]], head: Block
+    ) -> set[int]:
         """
-        Return whether a slot's newest bytes are still worth sending.
+        Return the slots whose newest bytes are still worth sending.
 
         Before they leave, all that they serve must be as it was when they were made. Afterwards
         their seeds are public, and they are good as long as one request needs them, or has them.
         """
-        if slot.purpose is not Purpose.FULFILL:
-            return True
+        fitting = {slot.id for slot, _ in open_ if slot.purpose is not Purpose.FULFILL}
+        open_ = [(slot, tries) for slot, tries in open_ if slot.id not in fitting]
+        if not open_:
+            return fitting
         async with self.database.read() as connection:
-            served = await requests.of_transaction(connection, slot.id)
-            exposed = await self.pool.exposed(
-                connection,
-                self.chain_id,
-                self.contract,
-                [tracked.request.seed_index for tracked in served],
-            )
-            first_index = batch_start(served[0].request.seed_index) if served else 0
-            ours = await batches.is_ours(connection, self.chain_id, self.contract, first_index)
-        if slot.state is SlotState.SENT:
-            hashes = {attempt.transaction_hash for attempt in attempts}
-            return any(
-                (
-                    tracked.state is State.SENT
-                    and not self.too_late(tracked.request, head, exposed=True)
+            served = await self.book.of_transactions(connection, [slot.id for slot, _ in open_])
+            indices = [one.request.seed_index for each in served.values() for one in each]
+            place = (self.chain_id, self.contract)
+            exposed = await self.pool.exposed(connection, *place, indices)
+            ours = await batches.ours_among(connection, *place, map(batch_start, indices))
+        for slot, tries in open_:
+            if slot.state is SlotState.SENT:
+                fits = self._is_needed(served[slot.id], tries, head)
+            else:
+                fits = bool(served[slot.id]) and all(
+                    tracked.state is State.SIGNED
+                    and batch_start(tracked.request.seed_index) in ours
+                    and not self.too_late(
+                        tracked.request, head, exposed=tracked.request.seed_index in exposed
+                    )
+                    for tracked in served[slot.id]
                 )
-                or (
-                    tracked.state is State.MINED
-                    and tracked.outcome is not None
-                    and tracked.outcome.transaction_hash in hashes
-                )
-                for tracked in served
+            if fits:
+                fitting.add(slot.id)
+        return fitting
+
+    def _is_needed(
+        self, served: Sequence[TrackedRequest], tries: Sequence[Attempt], head: Block
+    ) -> bool:
+        """
+        Return whether one of the requests still needs what was sent for it, or has it.
+        """
+        hashes = {attempt.transaction_hash for attempt in tries}
+        return any(
+            (
+                tracked.state is State.SENT
+                and not self.too_late(tracked.request, head, exposed=True)
             )
-        return ours and all(
-            tracked.state is State.SIGNED
-            and not self.too_late(
-                tracked.request, head, exposed=tracked.request.seed_index in exposed
+            or (
+                tracked.state is State.MINED
+                and tracked.outcome is not None
+                and tracked.outcome.transaction_hash in hashes
             )
             for tracked in served
         )
 
-    async def leaves(self, tx: AsyncConnection, slot: Slot) -> None:  # noqa: D102 - ChainService
-        if slot.purpose is not Purpose.FULFILL:
-            return
-        served = await requests.of_transaction(tx, slot.id)
-        indices = [tracked.request.seed_index for tracked in served]
-        await self.pool.expose(tx, self.chain_id, self.contract, indices)
-        keys = [tracked.request.key for tracked in served]
-        await requests.advance_all(tx, keys, State.SIGNED, State.SENT)
+    async def leave(  # noqa: D102 - ChainService
+        self, tx: AsyncConnection, slots: Sequence[Slot]
+    ) -> None:
+        served = await self.book.of_transactions(
+            tx, [slot.id for slot in slots if slot.purpose is Purpose.FULFILL]
+        )
+        requests_ = [tracked.request for each in served.values() for tracked in each]
+        if requests_:
+            indices = [request.seed_index for request in requests_]
+            await self.pool.expose(tx, self.chain_id, self.contract, indices)
+            keys = [request.key for request in requests_]
+            await self.book.advance_all(tx, keys, State.SIGNED, State.SENT)
 
-    async def lands(  # noqa: D102 - ChainService
-        self, tx: AsyncConnection, slot: Slot, receipt: Receipt
-    ) -> int:
-        events = [self.protocol.decode(item) for item in receipt.logs]
-        outcomes = {event.request_id: event for event in events if isinstance(event, Outcome)}
-        passed_over, mined = [], []
-        served = await requests.of_transaction(tx, slot.id)
-        for tracked in served:
-            outcome = outcomes.get(tracked.request.key.request_id)
-            if outcome is None:
-                passed_over.append(tracked)
-            elif tracked.state in (State.SIGNED, State.SENT):
-                mined.append((tracked, outcome))
-        await requests.fulfilled_all(tx, mined)
-        await costs.share(tx, self.book, receipt.transaction_hash, self.protocol.item_gas)
-        reason = "passed_over" if receipt.ok else requests.reverted_reason(len(served))
-        await self._release(tx, passed_over, reason)
-        return len(outcomes)
+    async def land(  # noqa: D102 - ChainService
+        self, tx: AsyncConnection, landed: Sequence[tuple[Slot, Receipt]]
+    ) -> dict[int, int]:
+        served = await self.book.of_transactions(tx, [slot.id for slot, _ in landed])
+        mined: list[tuple[TrackedRequest, Outcome]] = []
+        passed_over: list[tuple[list[TrackedRequest], str]] = []
+        settled = {}
+        for slot, receipt in landed:
+            events = [self.protocol.decode(item) for item in receipt.logs]
+            outcomes = {event.request_id: event for event in events if isinstance(event, Outcome)}
+            missed, fulfilled = split_served(served[slot.id], outcomes)
+            mined += fulfilled
+            reason = (
+                "passed_over" if receipt.ok else requests.reverted_reason(len(served[slot.id]))
+            )
+            passed_over.append((missed, reason))
+            settled[slot.id] = len(outcomes)
+        await self.book.fulfilled_all(tx, mined)
+        hashes = [receipt.transaction_hash for _, receipt in landed]
+        await costs.share(tx, self.book, hashes, self.protocol.item_gas)
+        for missed, reason in passed_over:
+            await self._release(tx, missed, reason)
+        return settled
 
     async def releases(  # noqa: D102 - ChainService
         self, tx: AsyncConnection, slot: Slot, reason: str
@@ -368,14 +415,15 @@ class Service(ChainService[RandomnessRequest]):
         """
         Share the costs of receipts that were read before their events.
         """
-        for transaction_hash in {outcome.transaction_hash for _, outcome in outcomes}:
-            await costs.share(tx, self.book, transaction_hash, self.protocol.item_gas)
+        hashes = {outcome.transaction_hash for _, outcome in outcomes}
+        await costs.share(tx, self.book, hashes, self.protocol.item_gas)
 
     async def closes(  # noqa: D102 - ChainService
         self, tx: AsyncConnection, done: Sequence[RequestKey], settled: int
     ) -> None:
         del done
-        await self.pool.erase_closed(tx, self.chain_id, self.contract, settled - self.window)
+        if settled > self.window:
+            await self.pool.erase_closed(tx, self.chain_id, self.contract, settled - self.window)
 
     async def _release(
         self,

@@ -112,7 +112,9 @@ async def _purses(
                 purse.gas += gas or chain.gas_floor
                 purse.exact &= gas is not None
         for wallet, purse in purses.items():
-            purse.promised = await transactions.promised(connection, chain.chain_id, wallet)
+            purse.promised = (await transactions.promised(connection, chain.chain_id, [wallet]))[
+                wallet
+            ]
     return purses
 
 

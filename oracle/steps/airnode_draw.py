@@ -13,7 +13,7 @@ from oracle.airnode_request import check_template
 from oracle.airnode_service import Choice
 from oracle.errors import BadParametersError, UndecodableParametersError
 from oracle.faults import fault_point
-from oracle.funds import FULFILL_SIZE, open_purses, tariff_at, tell_shortage
+from oracle.funds import FULFILL_SIZE, is_news, open_purses, tariff_at
 from oracle.pending import free_to_serve
 from oracle.protocols.airnode_abi import decode_parameters, merge, read_wanted
 from oracle.protocols.airnode_calls import (
@@ -102,8 +102,15 @@ async def draw_airnode(service: AirnodeService, head: Block) -> int:
     ready = await _sort(service, confirmed, answers, head, verdicts)
     await _bind(service, ready, answers, head, verdicts)
     await _write(service, verdicts)
-    for tracked, shortage in verdicts.short:
-        await tell_shortage(service, tracked, answers[tracked.request.key].shortage, shortage)
+    short = [
+        (tracked.request.key, shortage)
+        for tracked, shortage in verdicts.short
+        if is_news(tracked, answers[tracked.request.key].shortage, shortage)
+    ]
+    if short:
+        async with service.database.write() as tx:
+            for key, shortage in short:
+                await airnode.put_shortage(tx, [key], shortage)
     if verdicts.moved:
         fault_point("drawn")
     return verdicts.moved
@@ -371,16 +378,21 @@ async def _write(service: AirnodeService, verdicts: _Verdicts) -> None:
         for tracked, why in verdicts.failing:
             await airnode.put(tx, [tracked.request.key], failure=why)
         answers = await airnode.answers(tx, [one.request.key for one, _ in verdicts.drawn])
+        alike: dict[tuple[int, bool, int], list[RequestKey]] = {}
+        at = now()
         for tracked, want in verdicts.drawn:
             key = tracked.request.key
+            drawn_at = answers[key].drawn_at or at
+            alike.setdefault((want.words, want.array, drawn_at), []).append(key)
+        for (words, array, drawn_at), those in alike.items():
             await airnode.put(
                 tx,
-                [key],
-                num_words=want.words,
-                array=want.array,
+                those,
+                num_words=words,
+                array=array,
                 failure=None,
                 **NO_SHORTAGE,
-                drawn_at=answers[key].drawn_at or now(),
+                drawn_at=drawn_at,
             )
         keys = [one.request.key for one, _ in (*verdicts.failing, *verdicts.drawn)]
         await book.advance_all(tx, keys, State.CONFIRMED, State.DRAWN, transaction_id=None)

@@ -6,7 +6,8 @@ from __future__ import annotations
 
 import secrets
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 from oracle import log
@@ -15,7 +16,8 @@ from oracle.airnode_service import REVERTED, Choice, by_policy_message
 from oracle.errors import EndpointError, InconsistentChainError, InvariantError, RevertedError
 from oracle.evm import TRANSACTION_GAS_CAP
 from oracle.faults import fault_point
-from oracle.funds import ENVELOPE, tariff_at, tell_shortage
+from oracle.funds import ENVELOPE, is_news, tariff_at
+from oracle.lane import Call, sign_all
 from oracle.protocols.airnode_calls import (
     encode_callback,
     encode_fail,
@@ -23,17 +25,20 @@ from oracle.protocols.airnode_calls import (
     encode_words,
 )
 from oracle.request import State
-from oracle.store import airnode, transactions, withdrawals
+from oracle.store import airnode, nonces, transactions, withdrawals
 from oracle.store.airnode import Shortage
-from oracle.store.book import history
 from oracle.store.engine import now
+from oracle.store.reasons import count_of_reason
 from oracle.store.schema import airnode_withdrawals
 from oracle.store.transactions import Purpose, SlotState
 from oracle.store.withdrawals import WithdrawalState
+from oracle.together import together
 from oracle.witnesses import shown_by, shown_by_another
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
+
+    from sqlalchemy.ext.asyncio import AsyncConnection
 
     from oracle.airnode_request import AirnodeRequest
     from oracle.airnode_service import AirnodeService
@@ -56,6 +61,21 @@ FULFILL_BYTES = 388
 FAIL_GAS = 120_000
 # Decoys that a callback is tried with: what it needs may depend on the number.
 DECOYS = 2
+# Callbacks that are tried, and wallets that are asked for, at a time.
+TRIED_AT_ONCE = 8
+WALLETS_AT_ONCE = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Tried:
+    """
+    The response to a request, and the gas that its callback needs with another, or why nobody
+    knows.
+    """
+
+    data: bytes = field(repr=False)
+    gas: int | str
+    reverts: int  #: transactions that did
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,10 +84,32 @@ class _Bytes:
     What is to be signed for a request.
     """
 
-    data: bytes
+    data: bytes = field(repr=False)
     gas_limit: int
     #: What it is sent with where its wallet cannot pay for more.
     least_gas: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Held:
+    """
+    Why a request waits; and whether it does from now on.
+    """
+
+    reason: str
+    is_news: bool
+
+
+@dataclass(slots=True, kw_only=True)
+class _Purse:
+    """
+    What a wallet has, and what of it is not promised, in wei; and how many nonces the chain has
+    used.
+    """
+
+    used: int
+    balance: int
+    left: int
 
 
 async def sign_airnode(service: AirnodeService, head: Block) -> int:
@@ -123,130 +165,211 @@ async def sign_airnode(service: AirnodeService, head: Block) -> int:
             wanted.append(tracked)
     shown = set(await shown_by_another(service, [one.request for one in wanted]))
     waits += [(one, "waiting_second_endpoint") for one in wanted if one.request not in shown]
+    ready = [one for one in wanted if one.request in shown]
+    cap = min(TRANSACTION_GAS_CAP, head.gas_limit // 2)
+    tried = await _try_all(service, ready, answers, cap)
+    purses = await _purses(service, {one.request.sponsor for one in ready})
     if shown != await shown_by(service, service.reader, shown):
         raise InconsistentChainError("a request's block was replaced: it is read again")
-    ready = [one for one in wanted if one.request in shown]
-    signed = await _sign_all(service, ready, answers, tariff, head, waits)
-    await _note(service, waits)
-    return signed
+    made = {
+        one.request.key: _make(
+            service, one, answers[one.request.key], tried.get(one.request.key), cap
+        )
+        for one in ready
+    }
+    return await _write(service, ready, made, answers, purses, tariff, waits)
 
 
-async def _sign_all(
+async def _try_all(
     service: AirnodeService,
     ready: Sequence[_Tracked],
     answers: Mapping[RequestKey, Answer],
+    cap: int,
+) -> dict[RequestKey, _Tried]:
+    """
+    Return the responses to the requests that are not failed, and what their callbacks need, which
+    are tried without them.
+    """
+    served = [one.request for one in ready if answers[one.request.key].failure is None]
+    keys = [request.key for request in served]
+    async with service.database.read() as connection:
+        found = await service.response(connection, {key: answers[key] for key in keys})
+        reverts = await count_of_reason(connection, keys, REVERTED)
+    for key in keys:
+        if key not in found:
+            raise InvariantError(
+                f"request 0x{key.request_id.hex()} was drawn, but its number is neither in the "
+                "pool nor on chain"
+            )
+    needed = await together(
+        [
+            partial(
+                _callback_gas,
+                service,
+                request,
+                answers[request.key],
+                cap - _overhead(found[request.key]),
+            )
+            for request in served
+        ],
+        TRIED_AT_ONCE,
+    )
+    return {
+        key: _Tried(data=found[key], gas=gas, reverts=reverts.get(key, 0))
+        for key, gas in zip(keys, needed, strict=True)
+    }
+
+
+async def _write(  # noqa: PLR0913, PLR0917 - what one pass knows
+    service: AirnodeService,
+    ready: Sequence[_Tracked],
+    made: Mapping[RequestKey, _Bytes | _Held],
+    answers: Mapping[RequestKey, Answer],
+    purses: Mapping[str, _Purse],
     tariff: Tariff,
-    head: Block,
     waits: list[tuple[_Tracked, str]],
 ) -> int:
-    signed = 0
-    balances: dict[str, int] = {}
-    purses: dict[str, int] = {}
+    """
+    Sign what the wallets can pay, and store all of it, with why the others wait, in one
+    transaction.
+    """
+    orders: list[tuple[_Tracked, Call]] = []
+    held: list[RequestKey] = []
+    short: list[tuple[RequestKey, Shortage]] = []
     for tracked in ready:
-        request = tracked.request
-        lane = service.lane_for(request.sponsor)
-        cap = min(TRANSACTION_GAS_CAP, head.gas_limit // 2)
-        made = await _make(service, tracked, answers[request.key], cap)
-        if isinstance(made, str):
-            waits.append((tracked, made))
+        key, one = tracked.request.key, made[tracked.request.key]
+        purse = purses[tracked.request.sponsor]
+        if isinstance(one, _Held):
+            waits.append((tracked, one.reason))
+            if one.is_news:
+                held.append(key)
+                log.get().warning("request_held", **tracked.log_context(), reason=one.reason)
             continue
-        if lane.wallet not in purses:
-            balances[lane.wallet], purses[lane.wallet] = await _purse(service, lane)
-        size, balance = ENVELOPE + len(made.data), balances[lane.wallet]
-        payable = tariff.payable(purses[lane.wallet], made.gas_limit, size, made.least_gas)
+        size = ENVELOPE + len(one.data)
+        payable = tariff.payable(purse.left, one.gas_limit, size, one.least_gas)
         if payable is None:
             waits.append((tracked, "wallet_unfunded"))
-            needed = tariff.least(made.least_gas, size)
             shortage = Shortage(
-                gas=made.least_gas, needed=needed + balance - purses[lane.wallet], had=balance
+                gas=one.least_gas,
+                needed=tariff.least(one.least_gas, size) + purse.balance - purse.left,
+                had=purse.balance,
             )
-            await tell_shortage(service, tracked, answers[request.key].shortage, shortage)
+            if is_news(tracked, answers[key].shortage, shortage):
+                short.append((key, shortage))
             continue
         gas_limit, fees = payable
-        purses[lane.wallet] -= gas_limit * fees.max_fee + tariff.beside.of(gas_limit, size)
-        async with service.database.write() as tx:
-            await airnode.open_lane(tx, service.chain_id, lane.wallet, request.sponsor)
-            slot_id = await lane.sign(
-                tx,
-                Purpose.FULFILL,
-                to=service.contract,
-                data=made.data,
-                gas_limit=gas_limit,
-                fees=fees,
-            )
-            await service.book.advance(
-                tx, request.key, State.DRAWN, State.SIGNED, transaction_id=slot_id
-            )
-            if answers[request.key].shortage is not None:
-                await airnode.put_shortage(tx, request.key, None)
+        purse.left -= gas_limit * fees.max_fee + tariff.beside.of(gas_limit, size)
+        call = Call(to=service.contract, data=one.data, gas_limit=gas_limit, fees=fees)
+        orders.append((tracked, call))
+    news = [(tracked, reason) for tracked, reason in waits if tracked.reason != reason]
+    if not (orders or held or short or news):
+        return 0
+    async with service.database.write() as tx:
+        slot_ids = await _store(service, tx, orders, purses)
+        able = [one.request.key for one, _ in orders if answers[one.request.key].shortage]
+        await airnode.put_shortage(tx, able, None)
+        await airnode.put(tx, held, held_since=now())
+        for key, shortage in short:
+            await airnode.put_shortage(tx, [key], shortage)
+        for tracked, reason in news:
+            await service.book.note(tx, tracked, reason)
+    for (tracked, _), slot_id in zip(orders, slot_ids, strict=True):
         fault_point("signed")
-        log.get().info("request_signed", **request.log_context(), slot=slot_id)
-        signed += 1
-    return signed
+        log.get().info("request_signed", **tracked.request.log_context(), slot=slot_id)
+    return len(orders)
 
 
-async def _purse(service: AirnodeService, lane: Lane) -> tuple[int, int]:
+async def _store(
+    service: AirnodeService,
+    tx: AsyncConnection,
+    orders: Sequence[tuple[_Tracked, Call]],
+    purses: Mapping[str, _Purse],
+) -> list[int]:
     """
-    Return the wei that a wallet has, and those that it can still promise: less what is under way.
+    Take nonces, sign, and store the bytes with the new states of the requests that they serve.
     """
-    await lane.prepare(service.database, service.reader, service.witnesses)
-    balance = await service.reader.balance(lane.wallet)
+    if not orders:
+        return []
+    lanes = {one.request.sponsor: service.lane_for(one.request.sponsor) for one, _ in orders}
+    used = {lane.wallet: purses[sponsor].used for sponsor, lane in lanes.items()}
+    await nonces.skip_nonces(tx, service.chain_id, used)
+    await airnode.open_lanes(
+        tx, service.chain_id, {lane.wallet: sponsor for sponsor, lane in lanes.items()}
+    )
+    calls = [(lanes[one.request.sponsor], call) for one, call in orders]
+    slot_ids = await sign_all(tx, Purpose.FULFILL, calls)
+    served = [one.request.key for one, _ in orders]
+    await service.book.bind_all(
+        tx, list(zip(served, slot_ids, strict=True)), State.DRAWN, State.SIGNED
+    )
+    return slot_ids
+
+
+async def _purses(service: AirnodeService, sponsors: Collection[str]) -> dict[str, _Purse]:
+    """
+    Return what the wallets of sponsors have, and what of it is not promised to what is under way.
+    """
+    lanes = {sponsor: service.lane_for(sponsor) for sponsor in sponsors}
+
     async with service.database.read() as connection:
-        promised = await transactions.promised(connection, service.chain_id, lane.wallet)
-    return balance, balance - promised
+        stored = await nonces.next_nonces(
+            connection, service.chain_id, [lane.wallet for lane in lanes.values()]
+        )
+
+    async def ask(lane: Lane) -> tuple[int, int]:
+        given_out = stored.get(lane.wallet, 0)
+        return (
+            await lane.used(service.reader, service.witnesses, given_out=given_out),
+            await service.reader.balance(lane.wallet),
+        )
+
+    told = await together([partial(ask, lane) for lane in lanes.values()], WALLETS_AT_ONCE)
+    async with service.database.read() as connection:
+        promised = await transactions.promised(
+            connection, service.chain_id, [lane.wallet for lane in lanes.values()]
+        )
+    return {
+        sponsor: _Purse(used=used, balance=balance, left=balance - promised[lane.wallet])
+        for (sponsor, lane), (used, balance) in zip(lanes.items(), told, strict=True)
+    }
 
 
-async def _make(
-    service: AirnodeService, tracked: _Tracked, answer: Answer, cap: int
-) -> _Bytes | str:
+def _make(
+    service: AirnodeService, tracked: _Tracked, answer: Answer, tried: _Tried | None, cap: int
+) -> _Bytes | _Held:
     """
     Return what is to be signed for a request, or why it waits.
     """
     request = tracked.request
-    if answer.failure is not None:
-        return _failing(request, answer.failure, cap)
-    async with service.database.read() as connection:
-        found = await service.response(connection, {request.key: answer})
-        reverts = sum(event.reason == REVERTED for event in await history(connection, request.key))
-    if request.key not in found:
-        raise InvariantError(
-            f"request 0x{request.key.request_id.hex()} was drawn, but its number is neither in "
-            "the pool nor on chain"
-        )
-    data = found[request.key]
-    overhead = OVERHEAD + OVERHEAD_PER_BYTE * (FULFILL_BYTES + len(data))
-    gas = await _callback_gas(service, request, answer, cap - overhead)
-    untried = False
+    if tried is None:
+        assert answer.failure is not None
+        return _fail(request, answer.failure, cap)
+    data, gas, untried = tried.data, tried.gas, False
     if isinstance(gas, str):
         since = answer.held_since
-        if since is None:
-            async with service.database.write() as tx:
-                await airnode.put(tx, [request.key], held_since=now())
-            log.get().warning("request_held", **tracked.log_context(), reason=gas)
-            return gas
-        if now() - since < service.policy.hold:
-            return gas
+        if since is None or now() - since < service.policy.hold:
+            return _Held(reason=gas, is_news=since is None)
         # A number that was drawn is put on record: holding it is no way to draw again. An array
         # has no place in a reason, so that one goes out.
         by_policy = service.policy.held is Choice.FAIL and not answer.array
         if by_policy and gas != "callback_untried":
-            return _failing(request, by_policy_message(data), cap)
+            return _fail(request, by_policy_message(data), cap)
         untried = gas == "callback_untried"
         gas = 0 if gas == "callback_fails" else cap
     call = encode_fulfill(request, data, service.keys.sign(digest(request.key.request_id, data)))
-    floor = min(max(overhead, service.policy.gas_floor) << reverts, cap)
-    limit = min((2 * gas + overhead) << reverts, cap)
+    floor = min(max(_overhead(data), service.policy.gas_floor) << tried.reverts, cap)
+    limit = max(min((2 * gas + _overhead(data)) << tried.reverts, cap), floor)
     # What nobody could try gets all the gas there is, which costs nothing unless it is used.
-    return _Bytes(
-        data=call,
-        gas_limit=max(limit, floor),
-        least_gas=floor if untried else max(limit, floor),
-    )
+    return _Bytes(data=call, gas_limit=limit, least_gas=floor if untried else limit)
 
 
-def _failing(request: AirnodeRequest, message: str, cap: int) -> _Bytes:
+def _fail(request: AirnodeRequest, message: str, cap: int) -> _Bytes:
     gas = min(FAIL_GAS, cap)
     return _Bytes(data=encode_fail(request, message), gas_limit=gas, least_gas=gas)
+
+
+def _overhead(data: bytes) -> int:
+    return OVERHEAD + OVERHEAD_PER_BYTE * (FULFILL_BYTES + len(data))
 
 
 async def _callback_gas(

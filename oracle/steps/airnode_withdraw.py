@@ -98,7 +98,9 @@ async def _return_funds(
     await lane.prepare(service.database, service.reader, service.witnesses)
     balance = await service.reader.balance(lane.wallet)
     async with service.database.read() as connection:
-        promised = await transactions.promised(connection, service.chain_id, lane.wallet)
+        [promised] = (
+            await transactions.promised(connection, service.chain_id, [lane.wallet])
+        ).values()
     call = encode_fulfill_withdrawal(service.keys.address, one.withdrawal_id, one.sponsor)
     gas_limit, size = await _gas(service, one, call), ENVELOPE + len(call)
     # A replacement at a higher fee must be affordable too.
@@ -108,7 +110,7 @@ async def _return_funds(
             return 0
         return await _refuse(service, one, "nothing_to_return")
     async with service.database.write() as tx:
-        await airnode.open_lane(tx, service.chain_id, lane.wallet, one.sponsor)
+        await airnode.open_lanes(tx, service.chain_id, {lane.wallet: one.sponsor})
         slot_id = await lane.sign(
             tx,
             Purpose.WITHDRAW,

@@ -36,6 +36,8 @@ async def draw(service: Service, head: Block) -> int:
             connection, service.chain_id, service.contract, [State.CONFIRMED]
         )
     confirmed = await free_to_serve(service, confirmed, head)
+    if not confirmed:
+        return 0
     async with service.database.write() as tx:
         judged = await _judge(tx, service, [tracked.request for tracked in confirmed], head)
         for (after, reason), keys in judged.items():
@@ -52,8 +54,7 @@ async def draw(service: Service, head: Block) -> int:
         if tracked.request.key in kept_back:
             reason = kept_back[tracked.request.key]
             log.get().error("request_not_served", **tracked.log_context(), reason=reason)
-    if confirmed:
-        fault_point("drawn")
+    fault_point("drawn")
     return len(confirmed)
 
 

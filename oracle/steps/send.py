@@ -5,20 +5,22 @@ its own nonce.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from oracle import log
 from oracle.chain.fees import Fees
 from oracle.chain.sender import Verdict
 from oracle.faults import fault_point
+from oracle.freed import agree_on_nonces
 from oracle.lane import open_attempt
-from oracle.store import transactions
-from oracle.store.schema import transactions as table
+from oracle.store import nonces, transactions
 from oracle.store.transactions import Attempt, Purpose, Slot, SlotState
+from oracle.together import together
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from oracle.evm import Block, Receipt
     from oracle.lane import Lane
@@ -30,9 +32,27 @@ RESEND_AFTER = 4
 REPLACE_AFTER = 8
 # Blocks after which bytes of a wallet whose key is no longer here are given up.
 RETIRE_AFTER = 32
+# Questions to the endpoint, and wallets whose bytes it is handed, at a time.
+AT_ONCE = 8
 
 _OPEN = (SlotState.SIGNED, SlotState.SENT, SlotState.MINED)
 _TAKEN = (Verdict.ACCEPTED, Verdict.KNOWN)
+
+
+@dataclass(slots=True)
+class _Outbox:
+    """
+    Bytes that leave in this pass: per wallet in the order of their nonces.
+    """
+
+    #: Those that leave for the first time, which has to be written down before.
+    new: list[tuple[Slot, Attempt]] = field(default_factory=list)
+    by_wallet: dict[str, list[tuple[Slot, Attempt]]] = field(default_factory=dict)
+
+    def put(self, slot: Slot, attempt: Attempt, *, new: bool) -> None:
+        if new:
+            self.new.append((slot, attempt))
+        self.by_wallet.setdefault(slot.wallet, []).append((slot, attempt))
 
 
 async def send(service: ChainService[Any], head: Block) -> int:
@@ -40,104 +60,79 @@ async def send(service: ChainService[Any], head: Block) -> int:
     Move every open slot as far as the chain lets it; return how many slots moved.
 
     Guarantees: a seed is written down as exposed before the first byte of it leaves; a nonce is
-    never filled with anything but its own bytes, a replacement of them, or a filler; what a crash
-    interrupts goes on with the same bytes, also when the node has another wallet by now.
+    never filled with anything but its own bytes, a replacement of them, or a filler; the bytes of
+    one wallet leave in the order of their nonces; what a crash interrupts goes on with the same
+    bytes, also when the node has another wallet by now.
 
     Does not: use a second nonce for a request while the first can still land.
     """
+    slots = await _open_slots(service)
+    wallets = sorted({*service.wallets, *(slot.wallet for slot in slots)})
+    if not wallets:
+        return 0
+    lanes = {wallet: await service.lane_of(wallet) for wallet in wallets}
+    ours = [lane for lane in lanes.values() if lane is not None]
     async with service.database.read() as connection:
-        found = await transactions.slots_in(connection, service.chain_id, service.contract, _OPEN)
-    moved = 0
-    for wallet in sorted({*service.wallets, *(slot.wallet for slot in found)}):
-        moved += await _send_from(service, wallet, head)
-    return moved
+        stored = await nonces.next_nonces(connection, service.chain_id, wallets)
+    counts = await together(
+        [partial(_used, service, wallet, lanes[wallet], stored) for wallet in wallets], AT_ONCE
+    )
+    used = dict(zip(wallets, counts, strict=True))
+    moved = await agree_on_nonces(service, ours, used, stored, slots, head)
+    if moved:
+        slots = await _open_slots(service)
+    moved += await _recheck(service, [one for one in slots if one.state is SlotState.MINED], head)
+    open_ = [one for one in slots if one.state is not SlotState.MINED]
+    if not open_:
+        return moved
+    async with service.database.read() as connection:
+        attempts = await transactions.attempts_among(connection, [slot.id for slot in open_])
+    landed = await _find_receipts(service, open_, attempts, used)
+    await _record_mined(service, landed)
+    mined = {slot.id for slot, _ in landed}
+    left = [slot for slot in open_ if slot.id not in mined]
+    return moved + len(landed) + await _push_all(service, left, attempts, lanes, used, head)
 
 
-async def _send_from(service: ChainService[Any], wallet: str, head: Block) -> int:
-    lane = await service.lane_of(wallet)
+async def _used(
+    service: ChainService[Any], wallet: str, lane: Lane | None, stored: Mapping[str, int]
+) -> int:
+    """
+    Return how many nonces of a wallet the chain has used.
+    """
     if lane is None:
-        used = await service.reader.nonce(wallet)
-    else:
-        used = await lane.used(service.database, service.reader, service.witnesses)
-    moved = 0 if lane is None else await _agree_on_nonces(service, lane, used, head)
+        return await service.reader.nonce(wallet)
+    given_out = stored.get(wallet, 0)
+    return await lane.used(service.reader, service.witnesses, given_out=given_out)
+
+
+async def _open_slots(service: ChainService[Any]) -> list[Slot]:
     async with service.database.read() as connection:
-        slots = await transactions.slots_in(
-            connection,
-            service.chain_id,
-            service.contract,
-            _OPEN,
-            table.c.wallet == wallet,
-        )
-    lowest = True
-    for slot in slots:
-        if slot.state is SlotState.MINED:
-            moved += await _recheck(service, slot, head)
-            continue
-        async with service.database.read() as connection:
-            attempts = await transactions.attempts_of(connection, slot.id)
-        receipt = await _find_receipt(service, attempts)
-        if receipt is not None:
-            await _record_mined(service, slot, receipt)
-            moved += 1
-        elif await _nonce_is_gone(service, slot, head):
-            await _give_up(service, slot, "nonce_used_elsewhere")
-            moved += 1
-        elif lane is None:
-            moved += await _push_retired(service, slot, attempts, head)
-        elif slot.nonce < used and all(one.sent_block is None for one in attempts):
-            # Nothing of it has left, and nothing of it can land.
-            await _give_up(service, slot, "nonce_used_elsewhere")
-            moved += 1
-        else:
-            moved += await _push(service, lane, slot, attempts, head, lowest=lowest)
-            lowest = False
-    return moved
+        return await transactions.slots_in(connection, service.chain_id, service.contract, _OPEN)
 
 
-async def _agree_on_nonces(service: ChainService[Any], lane: Lane, used: int, head: Block) -> int:
+async def _find_receipts(
+    service: ChainService[Any],
+    slots: Sequence[Slot],
+    attempts: Mapping[int, Sequence[Attempt]],
+    used: Mapping[str, int],
+) -> list[tuple[Slot, Receipt]]:
     """
-    Skip nonces that somebody else used, and fill again those that a deep reorg has freed.
+    Return the slots one of whose transactions is in a block; those whose nonces the chain has not
+    used have none there.
     """
-    async with service.database.write() as tx:
-        stored = await transactions.next_nonce(tx, service.chain_id, lane.wallet)
-        if stored is None or stored < used:
-            await transactions.set_next_nonce(tx, service.chain_id, lane.wallet, used)
-            return 0
-        slots = await transactions.slots_of(
-            tx, service.chain_id, lane.wallet, table.c.nonce >= used
-        )
-    fees = lane.fees.quote(head.base_fee)
-    gap = sorted(set(range(used, stored)) - {slot.nonce for slot in slots})
-    freed = [
+    asked = [
         slot
         for slot in slots
-        if slot.contract == service.contract and await _is_freed(service, slot, head)
+        if slot.nonce < used[slot.wallet]
+        and any(one.sent_block is not None for one in attempts[slot.id])
     ]
-    if fees is None or not (gap or freed):
-        return 0
-    async with service.database.write() as tx:
-        for slot in freed:
-            await lane.fill(tx, slot, fees)
-        for nonce in gap:
-            await lane.fill_gap(tx, nonce, fees)
-    log.get().error("nonces_freed", slots=len(freed), gap=gap, advice="a reorg went deep")
-    return len(freed) + len(gap)
-
-
-async def _is_freed(service: ChainService[Any], slot: Slot, head: Block) -> bool:
-    """
-    Return whether a slot that was closed is open again. An endpoint that is merely behind, and
-    counts too few transactions, is no proof.
-    """
-    if slot.state is SlotState.FINAL:
-        assert slot.mined_block is not None
-        if slot.mined_block > head.number:
-            return True
-        return (await service.reader.block(slot.mined_block)).hash != slot.mined_block_hash
-    if slot.state is SlotState.LOST:
-        settled = max(0, head.number - service.depth)
-        return await service.reader.nonce(slot.wallet, settled) <= slot.nonce
-    return False
+    found = await together(
+        [partial(_find_receipt, service, attempts[slot.id]) for slot in asked], AT_ONCE
+    )
+    return [
+        (slot, receipt) for slot, receipt in zip(asked, found, strict=True) if receipt is not None
+    ]
 
 
 async def _find_receipt(service: ChainService[Any], attempts: Sequence[Attempt]) -> Receipt | None:
@@ -149,22 +144,65 @@ async def _find_receipt(service: ChainService[Any], attempts: Sequence[Attempt])
     return None
 
 
-async def _push(
+async def _push_all(
+    service: ChainService[Any],
+    slots: Sequence[Slot],
+    attempts: Mapping[int, Sequence[Attempt]],
+    lanes: Mapping[str, Lane | None],
+    used: Mapping[str, int],
+    head: Block,
+) -> int:
+    """
+    Give up, fill, replace, hand out or repeat what has not landed; return how many slots moved.
+    """
+    left = []
+    for slot in slots:
+        # Nothing of it has left, and nothing of it can land.
+        unsent = all(one.sent_block is None for one in attempts[slot.id])
+        stale = lanes[slot.wallet] is not None and slot.nonce < used[slot.wallet] and unsent
+        if stale or await _nonce_is_gone(service, slot, used, head):
+            await _give_up(service, slot, "nonce_used_elsewhere")
+        else:
+            left.append(slot)
+    moved = len(slots) - len(left)
+    # A block that has become smaller never takes what was made for a larger one.
+    judged = [
+        (one, attempts[one.id])
+        for one in left
+        if one.purpose is not Purpose.FILLER and one.gas_limit <= head.gas_limit
+    ]
+    fitting = await service.fitting(judged, head) if judged else set()
+    outbox, pushed = _Outbox(), set[str]()
+    for slot in left:
+        lane, newest = lanes[slot.wallet], attempts[slot.id][0]
+        fits = slot.purpose is Purpose.FILLER or slot.id in fitting
+        if lane is None:
+            moved += await _push_retired(service, slot, newest, head, outbox, fits=fits)
+        else:
+            lowest = slot.wallet not in pushed
+            pushed.add(slot.wallet)
+            moved += await _push(
+                service, lane, slot, newest, head, outbox, fits=fits, lowest=lowest
+            )
+    await _empty(service, outbox, head)
+    return moved
+
+
+async def _push(  # noqa: PLR0913 - a slot and all that decides
     service: ChainService[Any],
     lane: Lane,
     slot: Slot,
-    attempts: Sequence[Attempt],
+    newest: Attempt,
     head: Block,
+    outbox: _Outbox,
     *,
+    fits: bool,
     lowest: bool,
 ) -> int:
-    newest = attempts[0]
-    fits = await _fits(service, slot, attempts, head)
     if not fits and await _fill(service, lane, slot, newest, head):
         return 1
     if newest.sent_block is None:
-        await _record_sent(service, slot, newest, head)
-        await _broadcast(service, slot, newest, head)
+        outbox.put(slot, newest, new=True)
         return 1
     # What waits behind a lower nonce, or for funds, is not worth more money.
     stuck = (
@@ -175,39 +213,41 @@ async def _push(
         fees = lane.fees.bump(Fees(newest.max_fee, newest.priority_fee), head.base_fee)
         if fees is not None:
             async with service.database.write() as tx:
-                newest = await lane.replace(tx, newest, fees)
+                dearer = await lane.replace(tx, newest, fees)
             fault_point("replaced")
-            await _record_sent(service, slot, newest, head)
-            await _broadcast(service, slot, newest, head)
+            outbox.put(slot, dearer, new=True)
             return 1
         log.get().warning("replacement_capped", nonce=slot.nonce)
-    await _repeat(service, slot, newest, head)
+    _repeat(slot, newest, head, outbox)
     return 0
 
 
 async def _push_retired(
-    service: ChainService[Any], slot: Slot, attempts: Sequence[Attempt], head: Block
+    service: ChainService[Any],
+    slot: Slot,
+    newest: Attempt,
+    head: Block,
+    outbox: _Outbox,
+    *,
+    fits: bool,
 ) -> int:
     """
     Follow bytes of a wallet that this node no longer has: they can be repeated, never replaced.
     """
-    newest = attempts[0]
-    fits = await _fits(service, slot, attempts, head)
     if newest.sent_block is None:
         if not fits:
             await _give_up(service, slot, "wallet_retired")
         else:
-            await _record_sent(service, slot, newest, head)
-            await _broadcast(service, slot, newest, head)
+            outbox.put(slot, newest, new=True)
         return 1
     if not fits or head.number - newest.sent_block >= RETIRE_AFTER:
         await _give_up(service, slot, "wallet_retired")
         return 1
-    await _repeat(service, slot, newest, head)
+    _repeat(slot, newest, head, outbox)
     return 0
 
 
-async def _repeat(service: ChainService[Any], slot: Slot, newest: Attempt, head: Block) -> None:
+def _repeat(slot: Slot, newest: Attempt, head: Block, outbox: _Outbox) -> None:
     """
     Hand the same bytes out again: soon if nobody took them, now and then if somebody did.
     """
@@ -215,16 +255,7 @@ async def _repeat(service: ChainService[Any], slot: Slot, newest: Attempt, head:
     tried = newest.tried_block
     # A try above the head was made on blocks that were rolled back.
     if tried is None or tried > head.number or head.number - tried >= pause:
-        await _broadcast(service, slot, newest, head)
-
-
-async def _fits(
-    service: ChainService[Any], slot: Slot, attempts: Sequence[Attempt], head: Block
-) -> bool:
-    if slot.purpose is Purpose.FILLER:
-        return True
-    # A block that has become smaller never takes what was made for a larger one.
-    return slot.gas_limit <= head.gas_limit and await service.fits(slot, attempts, head)
+        outbox.put(slot, newest, new=False)
 
 
 async def _fill(
@@ -247,25 +278,50 @@ async def _fill(
     return True
 
 
-async def _record_sent(
-    service: ChainService[Any], slot: Slot, attempt: Attempt, head: Block
-) -> None:
+async def _empty(service: ChainService[Any], outbox: _Outbox, head: Block) -> None:
+    """
+    Write down what leaves, hand it out, and write down what the endpoint said.
+    """
+    if outbox.new:
+        first = [slot for slot, _ in outbox.new if slot.state is SlotState.SIGNED]
+        async with service.database.write() as tx:
+            await transactions.mark_sent(tx, [attempt for _, attempt in outbox.new], head.number)
+            await transactions.advance_slots(tx, first, SlotState.SENT)
+            await service.leave(tx, first)
+        for _ in outbox.new:
+            fault_point("sent-recorded")
+    if not outbox.by_wallet:
+        return
+    told = await together(
+        [partial(_broadcast, service, queue) for queue in outbox.by_wallet.values()], AT_ONCE
+    )
+    verdicts = [one for each in told for one in each]
     async with service.database.write() as tx:
-        await transactions.mark_sent(tx, attempt, head.number)
-        if slot.state is SlotState.SIGNED:
-            await transactions.advance_slot(tx, slot, SlotState.SENT)
-            await service.leaves(tx, slot)
-    fault_point("sent-recorded")
+        await transactions.record_verdicts(
+            tx, [(attempt, verdict) for _, attempt, verdict, _ in verdicts], head.number
+        )
+    for slot, attempt, verdict, words in verdicts:
+        await _tell(service, slot, attempt, verdict, words)
 
 
 async def _broadcast(
-    service: ChainService[Any], slot: Slot, attempt: Attempt, head: Block
+    service: ChainService[Any], queue: Sequence[tuple[Slot, Attempt]]
+) -> list[tuple[Slot, Attempt, Verdict, str]]:
+    """
+    Hand out bytes of one wallet, one after the other; return what was said to them.
+    """
+    told = []
+    for slot, attempt in queue:
+        signed = open_attempt(service.pool.key, attempt)
+        verdict, words = await service.sender.broadcast(signed)
+        fault_point("broadcast")
+        told.append((slot, attempt, verdict, words))
+    return told
+
+
+async def _tell(
+    service: ChainService[Any], slot: Slot, attempt: Attempt, verdict: Verdict, words: str
 ) -> None:
-    signed = open_attempt(service.pool.key, attempt)
-    verdict, words = await service.sender.broadcast(signed)
-    fault_point("broadcast")
-    async with service.database.write() as tx:
-        await transactions.record_verdict(tx, attempt, verdict, head.number)
     context = {
         "nonce": slot.nonce,
         "purpose": str(slot.purpose),
@@ -287,30 +343,46 @@ async def _broadcast(
         log.get().warning("transaction_refused", **context, verdict=str(verdict), words=words)
 
 
-async def _record_mined(service: ChainService[Any], slot: Slot, receipt: Receipt) -> None:
+async def _record_mined(
+    service: ChainService[Any], landed: Sequence[tuple[Slot, Receipt]]
+) -> None:
+    if not landed:
+        return
     # What others log in the same transaction is none of our business.
-    ours = tuple(item for item in receipt.logs if item.address == service.contract)
+    ours = [
+        (
+            slot,
+            replace(
+                receipt,
+                logs=tuple(item for item in receipt.logs if item.address == service.contract),
+            ),
+        )
+        for slot, receipt in landed
+    ]
     async with service.database.write() as tx:
-        await transactions.advance_slot(tx, slot, SlotState.MINED, receipt=receipt)
-        settled = await service.lands(tx, slot, replace(receipt, logs=ours))
-    fault_point("mined")
-    say = log.get().info if receipt.ok else log.get().error
-    say(
-        "transaction_mined",
-        nonce=slot.nonce,
-        purpose=str(slot.purpose),
-        block=receipt.block_number,
-        gas_used=receipt.gas_used,
-        ok=receipt.ok,
-        fulfilled=settled,
-    )
+        await transactions.land_slots(tx, landed)
+        settled = await service.land(tx, ours)
+    for slot, receipt in landed:
+        fault_point("mined")
+        say = log.get().info if receipt.ok else log.get().error
+        say(
+            "transaction_mined",
+            nonce=slot.nonce,
+            purpose=str(slot.purpose),
+            block=receipt.block_number,
+            gas_used=receipt.gas_used,
+            ok=receipt.ok,
+            fulfilled=settled[slot.id],
+        )
 
 
-async def _nonce_is_gone(service: ChainService[Any], slot: Slot, head: Block) -> bool:
+async def _nonce_is_gone(
+    service: ChainService[Any], slot: Slot, used: Mapping[str, int], head: Block
+) -> bool:
     """
     Return whether the chain has, at the confirmation depth, used the slot's nonce otherwise.
     """
-    if slot.state is not SlotState.SENT or await service.reader.nonce(slot.wallet) <= slot.nonce:
+    if slot.state is not SlotState.SENT or used[slot.wallet] <= slot.nonce:
         return False
     settled = max(0, head.number - service.depth)
     return await service.reader.nonce(slot.wallet, settled) > slot.nonce
@@ -320,7 +392,7 @@ async def _give_up(service: ChainService[Any], slot: Slot, reason: str) -> None:
     async with service.database.write() as tx:
         await transactions.advance_slot(tx, slot, SlotState.LOST)
         await service.releases(tx, slot, reason)
-        await transactions.erase_attempts(tx, slot.id)
+        await transactions.erase_attempts(tx, [slot.id])
     service.pool.note_erasure()
     log.get().error(
         reason,
@@ -330,18 +402,24 @@ async def _give_up(service: ChainService[Any], slot: Slot, reason: str) -> None:
     )
 
 
-async def _recheck(service: ChainService[Any], slot: Slot, head: Block) -> int:
+async def _recheck(service: ChainService[Any], mined: Sequence[Slot], head: Block) -> int:
     """
-    Put a slot back to SENT when a reorg took its transaction out of the chain.
+    Put slots back to SENT when a reorg took their transactions out of the chain.
     """
-    assert slot.mined_block is not None
-    if slot.mined_block <= head.number:
-        if (await service.reader.block(slot.mined_block)).hash == slot.mined_block_hash:
-            return 0
-    elif not service.devnet:
-        # The receipt is younger than the head of this pass.
-        return 0
-    async with service.database.write() as tx:
-        await transactions.advance_slot(tx, slot, SlotState.SENT)
-    log.get().warning("transaction_reorged", nonce=slot.nonce, block=slot.mined_block)
-    return 1
+    numbers = sorted({slot.mined_block for slot in mined if slot.mined_block is not None})
+    shown = [number for number in numbers if number <= head.number]
+    blocks = await together([partial(service.reader.block, one) for one in shown], AT_ONCE)
+    hashes = {number: block.hash for number, block in zip(shown, blocks, strict=True)}
+    back = []
+    for slot in mined:
+        assert slot.mined_block is not None
+        known = hashes.get(slot.mined_block)
+        # On other chains a receipt that is younger than this pass's head is no news.
+        if known != slot.mined_block_hash if known else service.devnet:
+            back.append(slot)
+    if back:
+        async with service.database.write() as tx:
+            await transactions.advance_slots(tx, back, SlotState.SENT)
+    for slot in back:
+        log.get().warning("transaction_reorged", nonce=slot.nonce, block=slot.mined_block)
+    return len(back)

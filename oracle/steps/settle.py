@@ -60,10 +60,9 @@ async def settle(service: ChainService[Any], head: Block) -> int:
     async with service.database.write() as tx:
         keys = [tracked.request.key for tracked in mined]
         await service.book.advance_all(tx, keys, State.MINED, State.DONE)
-        for slot in slots:
-            await transactions.advance_slot(tx, slot, SlotState.FINAL)
-            await transactions.erase_attempts(tx, slot.id)
+        await transactions.advance_slots(tx, slots, SlotState.FINAL)
         if slots:
+            await transactions.erase_attempts(tx, [slot.id for slot in slots])
             service.pool.note_erasure()
         await service.closes(tx, keys, settled)
     for tracked in mined:

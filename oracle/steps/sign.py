@@ -57,11 +57,11 @@ async def sign(service: Service, head: Block) -> int:
     moved = await _let_go(service, head)
     async with service.database.read() as connection:
         drawn = await _drawn(connection, service)
+        if not drawn:
+            return moved
         in_flight = await transactions.slots_in(
             connection, service.chain_id, service.contract, [SlotState.SIGNED, SlotState.SENT]
         )
-    if not drawn:
-        return moved
     if len(in_flight) >= MAX_IN_FLIGHT:
         await _say_why(service, drawn, "wallet_busy")
         return moved
@@ -181,19 +181,23 @@ async def _let_go(service: Service, head: Block) -> int:
     whose root was lost since.
     """
     chain_id, contract = service.chain_id, service.contract
-    async with service.database.write() as tx:
-        drawn = await requests.in_states(tx, chain_id, contract, [State.DRAWN])
+    async with service.database.read() as connection:
+        drawn = await requests.in_states(connection, chain_id, contract, [State.DRAWN])
+        if not drawn:
+            return 0
         indices = [tracked.request.seed_index for tracked in drawn]
-        exposed = await service.pool.exposed(tx, chain_id, contract, indices)
-        ours = await batches.ours_among(tx, chain_id, contract, map(batch_start, indices))
-        hopeless = [
-            tracked.request.key
-            for tracked, index in zip(drawn, indices, strict=True)
-            if batch_start(index) not in ours
-            or service.too_late(tracked.request, head, exposed=index in exposed)
-        ]
-        # Back to where it is judged.
-        await requests.advance_all(tx, hopeless, State.DRAWN, State.CONFIRMED)
+        exposed = await service.pool.exposed(connection, chain_id, contract, indices)
+        ours = await batches.ours_among(connection, chain_id, contract, map(batch_start, indices))
+    hopeless = [
+        tracked.request.key
+        for tracked, index in zip(drawn, indices, strict=True)
+        if batch_start(index) not in ours
+        or service.too_late(tracked.request, head, exposed=index in exposed)
+    ]
+    if hopeless:
+        async with service.database.write() as tx:
+            # Back to where it is judged.
+            await requests.advance_all(tx, hopeless, State.DRAWN, State.CONFIRMED)
     return len(hopeless)
 
 

@@ -410,18 +410,20 @@ def _requests(service: ChainService[Any], events: Sequence[object]) -> list[Any]
 
 
 async def _confirm(service: ChainService[Any], head: Block) -> int:
-    async with service.database.write() as tx:
+    async with service.database.read() as connection:
         ready = await service.book.in_states(
-            tx,
+            connection,
             service.chain_id,
             service.contract,
             [State.OBSERVED],
             *service.confirmable(head),
         )
+    if not ready:
+        return 0
+    async with service.database.write() as tx:
         keys = [tracked.request.key for tracked in ready]
         await service.book.advance_all(tx, keys, State.OBSERVED, State.CONFIRMED)
     for tracked in ready:
         log.get().info("request_confirmed", **tracked.log_context())
-    if ready:
-        fault_point("confirmed")
+    fault_point("confirmed")
     return len(ready)

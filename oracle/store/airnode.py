@@ -7,7 +7,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Row, and_, func, insert, select, update
+from sqlalchemy import Row, and_, bindparam, func, insert, select, update
 
 from oracle.airnode_request import (
     AirnodeRequest,
@@ -20,7 +20,7 @@ from oracle.store.engine import now
 from oracle.store.schema import airnode_requests, airnode_templates, lanes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from sqlalchemy import ColumnElement
     from sqlalchemy.ext.asyncio import AsyncConnection
@@ -184,9 +184,11 @@ async def answers(
     }
 
 
-async def put_shortage(tx: AsyncConnection, key: RequestKey, shortage: Shortage | None) -> None:
+async def put_shortage(
+    tx: AsyncConnection, keys: Sequence[RequestKey], shortage: Shortage | None
+) -> None:
     """
-    Write down what the sponsor wallet of a request lacks; nothing once it lacks nothing.
+    Write down what the sponsor wallet of requests lacks; nothing once it lacks nothing.
     """
     values = NO_SHORTAGE
     if shortage is not None:
@@ -195,7 +197,7 @@ async def put_shortage(tx: AsyncConnection, key: RequestKey, shortage: Shortage 
             "short_needed": shortage.needed,
             "short_had": shortage.had,
         }
-    await put(tx, [key], **values)
+    await put(tx, keys, **values)
 
 
 async def short_gas(connection: AsyncConnection, chain_id: int, contract: str) -> dict[bytes, int]:
@@ -240,6 +242,26 @@ async def put(tx: AsyncConnection, keys: Sequence[RequestKey], **values: object)
     """
     if keys:
         await tx.execute(update(airnode_requests).where(_among(keys)).values(**values))
+
+
+async def put_data(tx: AsyncConnection, responses: Mapping[RequestKey, bytes]) -> None:
+    """
+    Write down responses to requests of one contract, which are public by now.
+    """
+    if not responses:
+        return
+    columns = airnode_requests.c
+    key = next(iter(responses))
+    await tx.execute(
+        update(airnode_requests)
+        .where(
+            columns.chain_id == key.chain_id,
+            columns.contract == key.contract,
+            columns.request_id == bindparam("id"),
+        )
+        .values(data=bindparam("response")),
+        [{"id": key.request_id, "response": data} for key, data in responses.items()],
+    )
 
 
 async def waiting_after_restore(connection: AsyncConnection) -> list[Tracked[AirnodeRequest]]:
@@ -339,14 +361,19 @@ async def sponsor_of(connection: AsyncConnection, chain_id: int, wallet: str) ->
     )
 
 
-async def open_lane(tx: AsyncConnection, chain_id: int, wallet: str, sponsor: str) -> None:
+async def open_lanes(tx: AsyncConnection, chain_id: int, sponsors: Mapping[str, str]) -> None:
     """
-    Write down whose sponsor wallet a lane is, which has its next nonce already.
+    Write down whose sponsor wallets lanes are, which have their next nonces already.
     """
     await tx.execute(
         update(lanes)
-        .where(lanes.c.chain_id == chain_id, lanes.c.wallet == wallet)
-        .values(sponsor=sponsor)
+        .where(
+            lanes.c.chain_id == chain_id,
+            lanes.c.wallet == bindparam("of"),
+            lanes.c.sponsor.is_(None),
+        )
+        .values(sponsor=bindparam("whose")),
+        [{"of": wallet, "whose": sponsor} for wallet, sponsor in sponsors.items()],
     )
 
 

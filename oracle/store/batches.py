@@ -76,15 +76,6 @@ async def get(
     return None if row is None else _batch(row)
 
 
-async def is_ours(
-    connection: AsyncConnection, chain_id: int, contract: str, first_index: int
-) -> bool:
-    """
-    Return whether the batch that begins at an index is this store's, and its place not lost.
-    """
-    return first_index in await ours_among(connection, chain_id, contract, [first_index])
-
-
 async def ours_among(
     connection: AsyncConnection, chain_id: int, contract: str, first_indices: Iterable[int]
 ) -> set[int]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from sqlalchemy import Row, Table, and_, func, insert, select, update
+from sqlalchemy import Row, Table, and_, bindparam, func, insert, select, update
 
 from oracle.errors import StaleStateError
 from oracle.request import Outcome, Request, RequestKey, State, Tracked, check_transition
@@ -16,7 +16,7 @@ from oracle.store.engine import now
 from oracle.store.schema import request_events
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
     from sqlalchemy import ColumnElement
     from sqlalchemy.ext.asyncio import AsyncConnection
@@ -183,11 +183,7 @@ class Book(ABC, Generic[R]):
             )
             .values(state=after, reason=reason, updated_at=now(), **values)
         )
-        if moved.rowcount != len(keys):
-            which = f"request 0x{keys[0].request_id.hex()}"
-            if len(keys) > 1:
-                which += f", or one of {len(keys) - 1} that go with it,"
-            raise StaleStateError(f"{which} is not {before} any more")
+        _check_moved(moved.rowcount, keys, before)
         await _record(tx, keys, before, after, reason)
 
     async def note(self, tx: AsyncConnection, tracked: Tracked[R], reason: str | None) -> None:
@@ -212,25 +208,70 @@ class Book(ABC, Generic[R]):
         self, tx: AsyncConnection, found: Sequence[tuple[Tracked[R], Outcome]]
     ) -> None:
         """
-        Record what the chain says about fulfillments, those of one transaction at a time.
+        Record what the chain says about fulfillments in one contract.
 
         Raises `StaleStateError` as `advance_all` does.
         """
-        groups: dict[tuple[State, bytes, bool], list[tuple[RequestKey, Outcome]]] = {}
+        groups: dict[State, list[tuple[RequestKey, Outcome]]] = {}
         for tracked, outcome in found:
-            alike = (tracked.state, outcome.transaction_hash, outcome.callback_succeeded)
-            groups.setdefault(alike, []).append((tracked.request.key, outcome))
-        for (state, transaction_hash, succeeded), members in groups.items():
-            await self.advance_all(
-                tx,
-                [key for key, _ in members],
-                state,
-                State.MINED,
-                outcome_hash=transaction_hash,
-                outcome_block=members[0][1].block_number,
-                outcome_block_hash=members[0][1].block_hash,
-                callback_succeeded=succeeded,
+            groups.setdefault(tracked.state, []).append((tracked.request.key, outcome))
+        for state, members in groups.items():
+            check_transition(state, State.MINED)
+            keys = [key for key, _ in members]
+            moved = await tx.execute(
+                update(self.table)
+                .where(
+                    self._of(keys[0].chain_id, keys[0].contract),
+                    self.table.c.request_id == bindparam("id"),
+                    self.table.c.state == state,
+                )
+                .values(state=State.MINED, reason=None, updated_at=now()),
+                [
+                    {
+                        "id": key.request_id,
+                        "outcome_hash": outcome.transaction_hash,
+                        "outcome_block": outcome.block_number,
+                        "outcome_block_hash": outcome.block_hash,
+                        "callback_succeeded": outcome.callback_succeeded,
+                    }
+                    for key, outcome in members
+                ],
             )
+            _check_moved(moved.rowcount, keys, state)
+            await _record(tx, keys, state, State.MINED, None)
+
+    async def bind_all(
+        self,
+        tx: AsyncConnection,
+        transaction_ids: Sequence[tuple[RequestKey, int]],
+        before: State,
+        after: State,
+    ) -> None:
+        """
+        Move requests of one contract along the same edge, each with a transaction of its own, all
+        or none of them.
+
+        Raises `StaleStateError` as `advance_all` does.
+        """
+        check_transition(before, after)
+        keys = [key for key, _ in transaction_ids]
+        if not keys:
+            return
+        moved = await tx.execute(
+            update(self.table)
+            .where(
+                self._of(keys[0].chain_id, keys[0].contract),
+                self.table.c.request_id == bindparam("id"),
+                self.table.c.state == before,
+            )
+            .values(state=after, reason=None, updated_at=now()),
+            [
+                {"id": key.request_id, "transaction_id": slot_id}
+                for key, slot_id in transaction_ids
+            ],
+        )
+        _check_moved(moved.rowcount, keys, before)
+        await _record(tx, keys, before, after, None)
 
     async def get(self, connection: AsyncConnection, key: RequestKey) -> Tracked[R] | None:
         """
@@ -281,12 +322,25 @@ class Book(ABC, Generic[R]):
         """
         Return the requests that a transaction serves.
         """
+        return (await self.of_transactions(connection, [transaction_id]))[transaction_id]
+
+    async def of_transactions(
+        self, connection: AsyncConnection, transaction_ids: Collection[int]
+    ) -> dict[int, list[Tracked[R]]]:
+        """
+        Return the requests that transactions serve.
+        """
+        found: dict[int, list[Tracked[R]]] = {one: [] for one in transaction_ids}
+        if not found:
+            return found
         rows = await connection.execute(
             select(self.table)
-            .where(self.table.c.transaction_id == transaction_id)
+            .where(self.table.c.transaction_id.in_(list(found)))
             .order_by(*self.order)
         )
-        return [self.from_row(row) for row in rows]
+        for row in rows:
+            found[row.transaction_id].append(self.from_row(row))
+        return found
 
     async def newest(
         self, connection: AsyncConnection, *, state: State | None = None, limit: int = 50
@@ -367,6 +421,14 @@ class Book(ABC, Generic[R]):
             cost=row.cost,
             created_at=row.created_at,
         )
+
+
+def _check_moved(moved: int, keys: Sequence[RequestKey], before: State) -> None:
+    if moved != len(keys):
+        which = f"request 0x{keys[0].request_id.hex()}"
+        if len(keys) > 1:
+            which += f", or one of {len(keys) - 1} that go with it,"
+        raise StaleStateError(f"{which} is not {before} any more")
 
 
 def _place(request: Request) -> dict[str, object]:

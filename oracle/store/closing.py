@@ -48,6 +48,12 @@ async def unrevealed_done(
     )
     end = before_block if unfinished is None else max(start, unfinished)
     done = (*here, requests.c.state == State.DONE, requests.c.block_number >= start)
+    found_any = await tx.scalar(
+        select(func.min(requests.c.block_number)).where(*done, requests.c.block_number < end)
+    )
+    if found_any is None and end >= int(stored or 0):
+        # Most blocks have none, and are no reason to write: the place can stay behind them.
+        return []
     full = await tx.scalar(
         select(requests.c.block_number)
         .where(*done, requests.c.block_number < end)

@@ -15,7 +15,7 @@ from oracle.store.schema import attempts, requests, transactions
 from oracle.store.transactions import Purpose, SlotState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
 
     from sqlalchemy import Row
     from sqlalchemy.ext.asyncio import AsyncConnection
@@ -96,59 +96,80 @@ def split(total: int, weights: Sequence[int]) -> list[int]:
 
 
 async def share(
-    tx: AsyncConnection, book: Book[R], transaction_hash: bytes, weigh: Callable[[R], int]
+    tx: AsyncConnection,
+    book: Book[R],
+    transaction_hashes: Collection[bytes],
+    weigh: Callable[[R], int],
 ) -> None:
     """
-    Write on every request that a transaction fulfilled what it has cost, by its weight.
+    Write on every request that one of the transactions fulfilled what it has cost, by its weight.
 
-    Guarantees: the costs add up to what the transaction took, whichever of receipt and event was
+    Guarantees: the costs add up to what a transaction took, whichever of receipt and event was
     read first, and as often as this is called. Does nothing for transactions of others, and
     nothing before the receipt is known.
     """
-    slot = (
-        await tx.execute(
+    if not transaction_hashes:
+        return
+    slots = {
+        slot.mined_hash: slot
+        for slot in await tx.execute(
             select(transactions)
             .join(attempts, attempts.c.transaction_id == transactions.c.id)
             .where(
-                attempts.c.transaction_hash == transaction_hash,
-                transactions.c.mined_hash == transaction_hash,
+                attempts.c.transaction_hash.in_(transaction_hashes),
+                transactions.c.mined_hash == attempts.c.transaction_hash,
             )
         )
-    ).one_or_none()
-    if slot is None:
-        return
+    }
     columns = book.table.c
-    rows = await tx.execute(
-        select(book.table)
-        .where(
-            columns.chain_id == slot.chain_id,
-            columns.contract == slot.contract,
-            columns.state.in_(_FULFILLED),
-            columns.outcome_block == slot.mined_block,
-            columns.outcome_hash == slot.mined_hash,
-            columns.outcome_block_hash == slot.mined_block_hash,
-        )
-        .order_by(*book.order)
-    )
-    served = [book.from_row(row).request for row in rows]
-    if not served:
-        return
-    total = _cost(slot.gas_used, slot.gas_price, slot.l1_fee)
-    await tx.execute(
-        update(book.table)
-        .where(
-            columns.chain_id == slot.chain_id,
-            columns.contract == slot.contract,
-            columns.request_id == bindparam("id"),
-        )
-        .values(cost=bindparam("share")),
-        [
-            {"id": request.key.request_id, "share": amount}
-            for request, amount in zip(
-                served, split(total, [weigh(request) for request in served]), strict=True
+    shares: list[dict[str, object]] = []
+    for (chain_id, contract), ours in _by_contract(slots.values()).items():
+        served: dict[bytes, list[R]] = {}
+        rows = await tx.execute(
+            select(book.table)
+            .where(
+                columns.chain_id == chain_id,
+                columns.contract == contract,
+                columns.state.in_(_FULFILLED),
+                columns.outcome_block.in_({slot.mined_block for slot in ours}),
+                columns.outcome_hash.in_([slot.mined_hash for slot in ours]),
             )
-        ],
-    )
+            .order_by(*book.order)
+        )
+        for row in rows:
+            if row.outcome_block_hash == slots[row.outcome_hash].mined_block_hash:
+                served.setdefault(row.outcome_hash, []).append(book.from_row(row).request)
+        for transaction_hash, requests_ in served.items():
+            slot = slots[transaction_hash]
+            total = _cost(slot.gas_used, slot.gas_price, slot.l1_fee)
+            weights = [weigh(request) for request in requests_]
+            shares += [
+                {
+                    "chain": chain_id,
+                    "at": contract,
+                    "id": request.key.request_id,
+                    "share": amount,
+                }
+                for request, amount in zip(requests_, split(total, weights), strict=True)
+            ]
+    if shares:
+        await tx.execute(
+            update(book.table)
+            .where(
+                columns.chain_id == bindparam("chain"),
+                columns.contract == bindparam("at"),
+                columns.request_id == bindparam("id"),
+            )
+            .values(cost=bindparam("share")),
+            shares,
+        )
+
+
+def _by_contract(slots: Iterable[Row[Any]]) -> dict[tuple[int, str], list[Row[Any]]]:
+    found: dict[tuple[int, str], list[Row[Any]]] = {}
+    for slot in slots:
+        found.setdefault((slot.chain_id, slot.contract), []).append(slot)
+    return found
 
 
 async def earnings(connection: AsyncConnection, chain_id: int, contract: str) -> Earnings:

@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from sqlalchemy import URL, event, text
+from sqlalchemy import URL, event
 from sqlalchemy.exc import DatabaseError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
@@ -256,4 +256,4 @@ def _on_connect_to_read(connection: Any, _: Any) -> None:
 
 def _on_begin(connection: Connection) -> None:
     writing = connection.get_execution_options().get("oracle_write", False)
-    connection.execute(text("BEGIN IMMEDIATE" if writing else "BEGIN"))
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")

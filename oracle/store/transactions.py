@@ -1,5 +1,5 @@
 """
-Lanes, slots and attempts: which wallet fills which nonce, with which signed bytes.
+Slots and attempts: which wallet fills which nonce, with which signed bytes.
 
 A slot is one nonce of one wallet. Its attempts are the signed transactions that may fill it: the
 first one, and its replacements at a higher fee. The chain takes exactly one of them.
@@ -11,15 +11,15 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Row, delete, insert, select, update
+from sqlalchemy import Row, bindparam, delete, insert, select, update
 
 from oracle.errors import StaleStateError
 from oracle.store.engine import now
-from oracle.store.schema import attempts, lanes, transactions
+from oracle.store.schema import attempts, transactions
 from oracle.store.seal import Sealed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable, Sequence
 
     from sqlalchemy import ColumnElement
     from sqlalchemy.ext.asyncio import AsyncConnection
@@ -87,6 +87,18 @@ class Attempt:
     verdict: str | None = None
 
 
+# What only a mined slot has.
+_NOT_MINED = (
+    "mined_hash",
+    "mined_block",
+    "mined_block_hash",
+    "gas_used",
+    "gas_price",
+    "l1_fee",
+    "reverted",
+)
+
+
 def attempt_context(transaction_hash: bytes) -> bytes:
     """
     Return what binds sealed bytes to their transaction hash.
@@ -94,26 +106,44 @@ def attempt_context(transaction_hash: bytes) -> bytes:
     return b"attempt|" + transaction_hash.hex().encode()
 
 
-async def next_nonce(connection: AsyncConnection, chain_id: int, wallet: str) -> int | None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewSlot:
     """
-    Return the lane's next nonce; nothing before its first use.
+    A nonce that is taken, and what for.
     """
-    return await connection.scalar(
-        select(lanes.c.next_nonce).where(lanes.c.chain_id == chain_id, lanes.c.wallet == wallet)
-    )
+
+    chain_id: int
+    contract: str
+    wallet: str
+    nonce: int
+    purpose: Purpose
+    gas_limit: int
 
 
-async def set_next_nonce(tx: AsyncConnection, chain_id: int, wallet: str, nonce: int) -> None:
+async def open_slots(tx: AsyncConnection, new: Sequence[NewSlot]) -> list[int]:
     """
-    Set the lane's next nonce.
+    Take nonces; return the slots' ids, in the same order. A nonce that is taken already violates a
+    constraint.
     """
-    moved = await tx.execute(
-        update(lanes)
-        .where(lanes.c.chain_id == chain_id, lanes.c.wallet == wallet)
-        .values(next_nonce=nonce)
+    at = now()
+    rows = await tx.execute(
+        insert(transactions).returning(transactions.c.id, sort_by_parameter_order=True),
+        [
+            {
+                "chain_id": one.chain_id,
+                "contract": one.contract,
+                "wallet": one.wallet,
+                "nonce": one.nonce,
+                "purpose": one.purpose,
+                "gas_limit": one.gas_limit,
+                "state": SlotState.SIGNED,
+                "created_at": at,
+                "updated_at": at,
+            }
+            for one in new
+        ],
     )
-    if not moved.rowcount:
-        await tx.execute(insert(lanes).values(chain_id=chain_id, wallet=wallet, next_nonce=nonce))
+    return list(rows.scalars())
 
 
 async def open_slot(  # noqa: PLR0913, PLR0917 - a slot's columns
@@ -128,71 +158,80 @@ async def open_slot(  # noqa: PLR0913, PLR0917 - a slot's columns
     """
     Take a nonce; return the slot's id. A nonce that is taken already violates a constraint.
     """
-    result = await tx.execute(
-        insert(transactions)
-        .values(
-            chain_id=chain_id,
-            contract=contract,
-            wallet=wallet,
-            nonce=nonce,
-            purpose=purpose,
-            gas_limit=gas_limit,
-            state=SlotState.SIGNED,
-            created_at=now(),
-            updated_at=now(),
-        )
-        .returning(transactions.c.id)
+    new = NewSlot(
+        chain_id=chain_id,
+        contract=contract,
+        wallet=wallet,
+        nonce=nonce,
+        purpose=purpose,
+        gas_limit=gas_limit,
     )
-    slot_id: int = result.scalar_one()
+    [slot_id] = await open_slots(tx, [new])
     return slot_id
 
 
 async def add_attempt(tx: AsyncConnection, attempt: Attempt) -> None:
     """
-    Store signed bytes for a slot, before anything is sent; they become its newest attempt.
+    Store signed bytes for a slot; see `add_attempts`.
+    """
+    await add_attempts(tx, [attempt])
+
+
+async def add_attempts(tx: AsyncConnection, new: Sequence[Attempt]) -> None:
+    """
+    Store signed bytes for slots, before anything is sent; they become their newest attempts.
 
     The same bytes can be made twice, as for a filler after a second reorg: they are one attempt.
     """
-    assert attempt.sealed is not None
     await tx.execute(
         delete(attempts).where(
-            attempts.c.transaction_id == attempt.slot_id,
-            attempts.c.transaction_hash == attempt.transaction_hash,
+            attempts.c.transaction_id.in_([one.slot_id for one in new]),
+            attempts.c.transaction_hash.in_([one.transaction_hash for one in new]),
         )
     )
-    await tx.execute(
-        insert(attempts).values(
-            transaction_hash=attempt.transaction_hash,
-            transaction_id=attempt.slot_id,
-            max_fee=attempt.max_fee,
-            priority_fee=attempt.priority_fee,
-            nonce=attempt.sealed.nonce,
-            ciphertext=attempt.sealed.ciphertext,
-            created_at=now(),
+    rows = []
+    for one in new:
+        assert one.sealed is not None
+        rows.append(
+            {
+                "transaction_hash": one.transaction_hash,
+                "transaction_id": one.slot_id,
+                "max_fee": one.max_fee,
+                "priority_fee": one.priority_fee,
+                "nonce": one.sealed.nonce,
+                "ciphertext": one.sealed.ciphertext,
+                "created_at": now(),
+            }
         )
-    )
+    await tx.execute(insert(attempts), rows)
 
 
-async def mark_sent(tx: AsyncConnection, attempt: Attempt, head: int) -> None:
+async def mark_sent(tx: AsyncConnection, leaving: Sequence[Attempt], head: int) -> None:
     """
-    Record that an attempt's bytes may leave from now on; `head` is the block at which they do.
+    Record that the bytes of attempts may leave from now on; `head` is the block at which they do.
     """
     await tx.execute(
         update(attempts)
-        .where(attempts.c.transaction_hash == attempt.transaction_hash)
+        .where(attempts.c.transaction_hash.in_([one.transaction_hash for one in leaving]))
         .values(sent_at=now(), sent_block=head)
     )
 
 
-async def record_verdict(tx: AsyncConnection, attempt: Attempt, verdict: str, head: int) -> None:
+async def record_verdicts(
+    tx: AsyncConnection, verdicts: Sequence[tuple[Attempt, str]], head: int
+) -> None:
     """
-    Record what the endpoint said to an attempt's bytes.
+    Record what the endpoint said to the bytes of attempts.
     """
-    await tx.execute(
-        update(attempts)
-        .where(attempts.c.transaction_hash == attempt.transaction_hash)
-        .values(tried_block=head, verdict=verdict)
-    )
+    told: dict[str, list[bytes]] = {}
+    for attempt, verdict in verdicts:
+        told.setdefault(verdict, []).append(attempt.transaction_hash)
+    for verdict, hashes in told.items():
+        await tx.execute(
+            update(attempts)
+            .where(attempts.c.transaction_hash.in_(hashes))
+            .values(tried_block=head, verdict=verdict)
+        )
 
 
 async def drop_unsent(tx: AsyncConnection, slot_id: int) -> None:
@@ -242,24 +281,32 @@ async def slots_of(
     return [_slot(row) for row in rows]
 
 
-async def promised(connection: AsyncConnection, chain_id: int, wallet: str) -> int:
+async def promised(
+    connection: AsyncConnection, chain_id: int, wallets: Collection[str]
+) -> dict[str, int]:
     """
-    Return the wei that a wallet's open slots may cost at most: gas limits times the highest fees
-    that were signed. What they carry beside is not counted.
+    Return the wei that the open slots of wallets may cost at most: gas limits times the highest
+    fees that were signed. What they carry beside is not counted.
     """
     rows = await connection.execute(
-        select(transactions.c.id, transactions.c.gas_limit, attempts.c.max_fee)
+        select(
+            transactions.c.id, transactions.c.wallet, transactions.c.gas_limit, attempts.c.max_fee
+        )
         .join(attempts, attempts.c.transaction_id == transactions.c.id)
         .where(
             transactions.c.chain_id == chain_id,
-            transactions.c.wallet == wallet,
+            transactions.c.wallet.in_(wallets),
             transactions.c.state.in_([SlotState.SIGNED, SlotState.SENT]),
         )
     )
-    most: dict[int, int] = {}
-    for slot_id, gas_limit, max_fee in rows:
-        most[slot_id] = max(most.get(slot_id, 0), gas_limit * max_fee)
-    return sum(most.values())
+    most: dict[tuple[str, int], int] = {}
+    for slot_id, wallet, gas_limit, max_fee in rows:
+        one = (wallet, slot_id)
+        most[one] = max(most.get(one, 0), gas_limit * max_fee)
+    sums = dict.fromkeys(wallets, 0)
+    for (wallet, _), cost in most.items():
+        sums[wallet] += cost
+    return sums
 
 
 async def get_slot(connection: AsyncConnection, slot_id: int) -> Slot:
@@ -276,22 +323,37 @@ async def attempts_of(connection: AsyncConnection, slot_id: int) -> list[Attempt
     """
     Return the slot's attempts, the newest first.
     """
+    return (await attempts_among(connection, [slot_id]))[slot_id]
+
+
+async def attempts_among(
+    connection: AsyncConnection, slot_ids: Collection[int]
+) -> dict[int, list[Attempt]]:
+    """
+    Return the attempts of slots, the newest first.
+    """
+    found: dict[int, list[Attempt]] = {slot_id: [] for slot_id in slot_ids}
+    if not found:
+        return found
     rows = await connection.execute(
-        select(attempts).where(attempts.c.transaction_id == slot_id).order_by(attempts.c.id.desc())
+        select(attempts)
+        .where(attempts.c.transaction_id.in_(list(found)))
+        .order_by(attempts.c.id.desc())
     )
-    return [
-        Attempt(
-            transaction_hash=row.transaction_hash,
-            slot_id=row.transaction_id,
-            max_fee=row.max_fee,
-            priority_fee=row.priority_fee,
-            sealed=None if row.ciphertext is None else Sealed(row.nonce, row.ciphertext),
-            sent_block=row.sent_block,
-            tried_block=row.tried_block,
-            verdict=row.verdict,
+    for row in rows:
+        found[row.transaction_id].append(
+            Attempt(
+                transaction_hash=row.transaction_hash,
+                slot_id=row.transaction_id,
+                max_fee=row.max_fee,
+                priority_fee=row.priority_fee,
+                sealed=None if row.ciphertext is None else Sealed(row.nonce, row.ciphertext),
+                sent_block=row.sent_block,
+                tried_block=row.tried_block,
+                verdict=row.verdict,
+            )
         )
-        for row in rows
-    ]
+    return found
 
 
 async def advance_slot(
@@ -314,43 +376,89 @@ async def advance_slot(
         "updated_at": now(),
     }
     if receipt is not None:
-        values |= {
-            "mined_hash": receipt.transaction_hash,
-            "mined_block": receipt.block_number,
-            "mined_block_hash": receipt.block_hash,
-            "gas_used": receipt.gas_used,
-            "gas_price": receipt.gas_price,
-            "l1_fee": receipt.l1_fee,
-            "reverted": not receipt.ok,
-        }
+        values |= _of_receipt(receipt)
     elif after in (SlotState.SIGNED, SlotState.SENT):
-        values |= dict.fromkeys(
-            (
-                "mined_hash",
-                "mined_block",
-                "mined_block_hash",
-                "gas_used",
-                "gas_price",
-                "l1_fee",
-                "reverted",
-            )
-        )
+        values |= dict.fromkeys(_NOT_MINED)
     moved = await tx.execute(
         update(transactions)
         .where(transactions.c.id == slot.id, transactions.c.state == slot.state)
         .values(**values)
     )
-    if moved.rowcount != 1:
-        raise StaleStateError(f"the slot of nonce {slot.nonce} is not {slot.state} any more")
+    _check_moved(moved.rowcount, [slot])
 
 
-async def erase_attempts(tx: AsyncConnection, slot_id: int) -> int:
+async def advance_slots(tx: AsyncConnection, slots: Sequence[Slot], after: SlotState) -> None:
     """
-    Erase the signed bytes of a slot, which hold seeds; return how many attempts had any.
+    Move slots that are in the same state, all or none of them, to one that needs no receipt.
+
+    Raises `StaleStateError` when one of them is in another state by now.
+    """
+    if not slots:
+        return
+    values: dict[str, object] = {"state": after, "updated_at": now()}
+    if after in (SlotState.SIGNED, SlotState.SENT):
+        values |= dict.fromkeys(_NOT_MINED)
+    moved = await tx.execute(
+        update(transactions)
+        .where(
+            transactions.c.id.in_([slot.id for slot in slots]),
+            transactions.c.state == slots[0].state,
+        )
+        .values(**values)
+    )
+    _check_moved(moved.rowcount, slots)
+
+
+async def land_slots(tx: AsyncConnection, landed: Sequence[tuple[Slot, Receipt]]) -> None:
+    """
+    Write down the receipts of slots, which are MINED from now on; all of them or none.
+
+    Raises `StaleStateError` when one of them is in another state by now.
+    """
+    if not landed:
+        return
+    moved = await tx.execute(
+        update(transactions)
+        .where(
+            transactions.c.id == bindparam("slot"),
+            transactions.c.state == bindparam("before"),
+        )
+        .values(state=SlotState.MINED, updated_at=now()),
+        [
+            {"slot": slot.id, "before": slot.state, **_of_receipt(receipt)}
+            for slot, receipt in landed
+        ],
+    )
+    _check_moved(moved.rowcount, [slot for slot, _ in landed])
+
+
+def _check_moved(moved: int, slots: Sequence[Slot]) -> None:
+    if moved != len(slots):
+        which = f"the slot of nonce {slots[0].nonce}"
+        if len(slots) > 1:
+            which += f", or one of {len(slots) - 1} that go with it,"
+        raise StaleStateError(f"{which} is not {slots[0].state} any more")
+
+
+def _of_receipt(receipt: Receipt) -> dict[str, object]:
+    return {
+        "mined_hash": receipt.transaction_hash,
+        "mined_block": receipt.block_number,
+        "mined_block_hash": receipt.block_hash,
+        "gas_used": receipt.gas_used,
+        "gas_price": receipt.gas_price,
+        "l1_fee": receipt.l1_fee,
+        "reverted": not receipt.ok,
+    }
+
+
+async def erase_attempts(tx: AsyncConnection, slot_ids: Collection[int]) -> int:
+    """
+    Erase the signed bytes of slots, which hold seeds; return how many attempts had any.
     """
     result = await tx.execute(
         update(attempts)
-        .where(attempts.c.transaction_id == slot_id, attempts.c.ciphertext.is_not(None))
+        .where(attempts.c.transaction_id.in_(slot_ids), attempts.c.ciphertext.is_not(None))
         .values(ciphertext=None)
     )
     return result.rowcount

@@ -253,7 +253,7 @@ def test_shortage_is_shown_to_the_wei(desk: Desk) -> None:
     shortage = Shortage(gas=300_000, needed=10**18 + 1, had=10**17)
 
     async def change(tx: AsyncConnection) -> None:
-        await airnode.put_shortage(tx, request.key, shortage)
+        await airnode.put_shortage(tx, [request.key], shortage)
 
     desk.write(change)
     shown = desk.show(request)

@@ -100,7 +100,7 @@ class Lane:
         """
         slot = await transactions.get_slot(tx, slot_id)
         await transactions.advance_slot(tx, slot, SlotState.MINED, receipt=receipt)
-        await costs.share(tx, requests.BOOK, receipt.transaction_hash, PROTOCOL.item_gas)
+        await costs.share(tx, requests.BOOK, [receipt.transaction_hash], PROTOCOL.item_gas)
 
     async def events(
         self, tx: AsyncConnection, served: Sequence[RandomnessRequest], receipt: Receipt
@@ -127,7 +127,7 @@ class Lane:
                 for request in served
             ],
         )
-        await costs.share(tx, requests.BOOK, receipt.transaction_hash, PROTOCOL.item_gas)
+        await costs.share(tx, requests.BOOK, [receipt.transaction_hash], PROTOCOL.item_gas)
 
     async def costs_of(self, wanted: Sequence[RandomnessRequest]) -> list[int | None]:
         async with self.database.read() as connection:

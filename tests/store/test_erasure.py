@@ -186,7 +186,7 @@ async def test_signed_bytes_are_in_no_file_once_they_are_erased(
     assert await found_in_files(database, *(item[:32] for item in signed)) == []
     for slot_id in slots:
         async with database.write() as tx:
-            assert await transactions.erase_attempts(tx, slot_id) == 2
+            assert await transactions.erase_attempts(tx, [slot_id]) == 2
     assert await database.wipe()
     assert await found_in_files(database, *pieces) == []
 

@@ -13,7 +13,7 @@ from sqlalchemy.exc import IntegrityError
 
 from oracle.errors import ConfigError, DatabaseLockedError, DatabaseTakenError
 from oracle.request import State
-from oracle.store import migrations, requests, transactions
+from oracle.store import migrations, nonces, requests, transactions
 from oracle.store.cursors import put_setting
 from oracle.store.engine import Access, Database
 from oracle.store.migrations import _config
@@ -247,12 +247,12 @@ async def live(database: Database, index: int) -> None:
     async with database.write() as tx:
         await requests.observe(tx, request)
         await requests.advance(tx, request.key, State.OBSERVED, State.CONFIRMED)
-        await transactions.set_next_nonce(tx, CHAIN_ID, WALLET, index)
+        await nonces.skip_nonces(tx, CHAIN_ID, {WALLET: index})
     async with database.read() as connection:
         found = await requests.get(connection, request.key)
         assert found is not None
         assert found.state is State.CONFIRMED
-        assert await transactions.next_nonce(connection, CHAIN_ID, WALLET) == index
+        assert await nonces.next_nonces(connection, CHAIN_ID, [WALLET]) == {WALLET: index}
 
 
 async def test_a_node_works_on_while_a_newer_version_changes_the_schema(

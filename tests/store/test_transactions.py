@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,7 +11,7 @@ from sqlalchemy.exc import IntegrityError
 
 from oracle.errors import StaleStateError
 from oracle.evm import Receipt
-from oracle.store import transactions
+from oracle.store import nonces, transactions
 from oracle.store.schema import U256, Address
 from oracle.store.transactions import Attempt, Purpose, Slot, SlotState, attempt_context
 from tests.factories import CHAIN_ID, COORDINATOR, REQUESTER, WALLET, addresses, hash32
@@ -78,13 +79,57 @@ async def test_nonce_belongs_to_one_wallet_on_one_chain(database: Database) -> N
 
 
 async def test_lane_remembers_its_next_nonce(database: Database) -> None:
+    both = [WALLET, REQUESTER]
     async with database.write() as tx:
-        assert await transactions.next_nonce(tx, CHAIN_ID, WALLET) is None
-        for nonce in (5, 6):
-            await transactions.set_next_nonce(tx, CHAIN_ID, WALLET, nonce)
-            assert await transactions.next_nonce(tx, CHAIN_ID, WALLET) == nonce
-        assert await transactions.next_nonce(tx, CHAIN_ID, REQUESTER) is None
-        assert await transactions.next_nonce(tx, 1, WALLET) is None
+        assert await nonces.next_nonces(tx, CHAIN_ID, both) == {}
+        await nonces.skip_nonces(tx, CHAIN_ID, {WALLET: 5})
+        assert await nonces.next_nonces(tx, CHAIN_ID, both) == {WALLET: 5}
+        await nonces.set_next_nonces(tx, CHAIN_ID, {WALLET: 6})
+        assert await nonces.next_nonces(tx, CHAIN_ID, both) == {WALLET: 6}
+        assert await nonces.next_nonces(tx, 1, both) == {}
+
+
+async def test_nonces_that_somebody_else_used_are_skipped_and_none_comes_back(
+    database: Database,
+) -> None:
+    async with database.write() as tx:
+        await nonces.skip_nonces(tx, CHAIN_ID, {WALLET: 5, REQUESTER: 0})
+        await nonces.skip_nonces(tx, CHAIN_ID, {WALLET: 3, REQUESTER: 2})
+        found = await nonces.next_nonces(tx, CHAIN_ID, [WALLET, REQUESTER])
+    assert found == {WALLET: 5, REQUESTER: 2}
+
+
+async def test_lane_that_is_not_there_is_not_set(database: Database) -> None:
+    async with database.write() as tx:
+        with pytest.raises(StaleStateError, match="not there any more"):
+            await nonces.set_next_nonces(tx, CHAIN_ID, {WALLET: 1})
+
+
+async def test_slots_move_together_or_not_at_all(database: Database) -> None:
+    slots = [await open_slot(database, nonce) for nonce in (7, 8)]
+    async with database.write() as tx:
+        await transactions.advance_slot(tx, slots[1], SlotState.LOST)
+    with pytest.raises(StaleStateError, match="nonce 7, or one of 1 that go with it, is not"):
+        async with database.write() as tx:
+            await transactions.advance_slots(tx, slots, SlotState.SENT)
+    with pytest.raises(StaleStateError, match="nonce 7, or one of 1 that go with it, is not"):
+        async with database.write() as tx:
+            await transactions.land_slots(tx, [(slot, make_receipt()) for slot in slots])
+    async with database.read() as connection:
+        assert (await transactions.get_slot(connection, slots[0].id)).state is SlotState.SIGNED
+
+
+async def test_receipts_of_many_slots_are_each_slots_own(database: Database) -> None:
+    slots = [await open_slot(database, nonce) for nonce in (7, 8)]
+    receipts = [make_receipt(), replace(make_receipt(), block_number=111)]
+    async with database.write() as tx:
+        await transactions.land_slots(tx, list(zip(slots, receipts, strict=True)))
+    async with database.read() as connection:
+        found = [await transactions.get_slot(connection, slot.id) for slot in slots]
+    assert [(one.state, one.mined_block) for one in found] == [
+        (SlotState.MINED, 110),
+        (SlotState.MINED, 111),
+    ]
 
 
 async def test_slots_come_in_the_order_of_their_nonces(database: Database) -> None:
@@ -143,7 +188,7 @@ async def test_attempt_is_stored_before_it_is_sent(database: Database, key: Pool
     async with database.write() as tx:
         await transactions.add_attempt(tx, attempt)
         assert await transactions.attempts_of(tx, slot.id) == [attempt]
-        await transactions.mark_sent(tx, attempt, 99)
+        await transactions.mark_sent(tx, [attempt], 99)
         [sent] = await transactions.attempts_of(tx, slot.id)
     assert sent.sent_block == 99
     assert sent.sealed is not None
@@ -166,8 +211,8 @@ async def test_erased_attempts_stay_without_their_bytes(database: Database, key:
     async with database.write() as tx:
         for max_fee in (100, 113):
             await transactions.add_attempt(tx, make_attempt(slot, key, max_fee=max_fee))
-        assert await transactions.erase_attempts(tx, slot.id) == 2
-        assert await transactions.erase_attempts(tx, slot.id) == 0
+        assert await transactions.erase_attempts(tx, [slot.id]) == 2
+        assert await transactions.erase_attempts(tx, [slot.id]) == 0
         found = await transactions.attempts_of(tx, slot.id)
     assert [(attempt.max_fee, attempt.sealed) for attempt in found] == [(113, None), (100, None)]
 

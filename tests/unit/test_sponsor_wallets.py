@@ -234,6 +234,44 @@ def test_encrypted_file_gives_the_mnemonic_back() -> None:
     assert again["crypto"]["ciphertext"] != json.loads(text)["crypto"]["ciphertext"]
 
 
+def test_file_of_before_still_opens() -> None:
+    mnemonic = Mnemonic.from_words(WORDS)
+    keys = AirnodeKeys(mnemonic)
+    content = {
+        "kind": "airnode-mnemonic",
+        "airnode": keys.address,
+        "xpub": str(keys.xpub),
+        "crypto": {
+            "cipher": "aes-128-ctr",
+            "cipherparams": {"iv": "2f78dc161eb463945c0b5031179c6851"},
+            "ciphertext": "9b9aa7e73634a112dd5bf6795efe3059",
+            "kdf": "scrypt",
+            "kdfparams": {
+                "n": 262144,
+                "r": 8,
+                "p": 1,
+                "dklen": 32,
+                "salt": "4ee8f3bc537d453ab8917f2ec3dcea071134cc505dbcd0faded07e67c37973f1",
+            },
+            "mac": "a558607366935e5998ab220ffc0f969e6daa69f369c34b4a3ed2100c0676d7e4",
+        },
+        "id": "0cf7a999-56c0-4ac0-a48f-2e2ac1089194",
+        "version": 3,
+    }
+    assert mnemonics.unseal(json.dumps(content), PASSWORD, PATH) == mnemonic
+
+
+def test_password_is_as_hard_to_guess_as_owasp_recommends() -> None:
+    text = mnemonics.seal(Mnemonic.create(), AirnodeKeys(Mnemonic.create()).xpub, PASSWORD)
+    params = json.loads(text)["crypto"]["kdfparams"]
+    # What each size of its memory asks for; see the Password Storage Cheat Sheet.
+    least = {1 << 17: 1, 1 << 16: 2, 1 << 15: 3, 1 << 14: 5, 1 << 13: 10}
+    assert params["r"] == 8
+    assert params["p"] >= least[params["n"]]
+    # And as much work as a keystore of Ethereum.
+    assert params["n"] * params["p"] >= 1 << 18
+
+
 def test_encrypted_mnemonic_is_no_wallets_key() -> None:
     # 24 words have 32 bytes of entropy, which would pass for a private key.
     mnemonic = Mnemonic.create()

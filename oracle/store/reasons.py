@@ -1,0 +1,40 @@
+"""
+How often something has happened to requests.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlalchemy import func, select
+
+from oracle.store.schema import request_events
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
+    from oracle.request import RequestKey
+
+
+async def count_of_reason(
+    connection: AsyncConnection, keys: Sequence[RequestKey], reason: str
+) -> dict[RequestKey, int]:
+    """
+    Return how many events of requests of one contract have a reason, where any has.
+    """
+    if not keys:
+        return {}
+    key_of = {key.request_id: key for key in keys}
+    rows = await connection.execute(
+        select(request_events.c.request_id, func.count())
+        .where(
+            request_events.c.chain_id == keys[0].chain_id,
+            request_events.c.contract == keys[0].contract,
+            request_events.c.request_id.in_(list(key_of)),
+            request_events.c.reason == reason,
+        )
+        .group_by(request_events.c.request_id)
+    )
+    return {key_of[request_id]: count for request_id, count in rows}
