@@ -49,6 +49,8 @@ if TYPE_CHECKING:
 
 
 REVERTED = "reverted"
+# Why a request waits whose wallet has enough under way.
+WALLET_BUSY = "wallet_busy"
 # How a message begins that is sent instead of a number, because the operator wants it so.
 FAILED_BY_POLICY = "Callback fails; drawn: "
 # Slots whose bytes a reorg puts back.
@@ -225,14 +227,19 @@ class AirnodeService(ChainService[AirnodeRequest]):
     ) -> list[Tracked[AirnodeRequest]]:
         """
         Return the requests in a state that are looked at in this pass: those that are new to it,
-        and by turns some of those that wait, a quarter of `many`.
+        those that wait for their wallets' earlier transactions alone while there is room, and by
+        turns some of those that wait, a quarter of `many`.
 
         However many wait for ever, as anybody can have requests do, they keep nobody from his
         turn.
         """
         some, at, reason = max(1, many // 4), self._turns.get(state, 0), airnode_requests.c.reason
         place = (self.chain_id, self.contract, [state])
-        new = await self.book.in_states(connection, *place, reason.is_(None), limit=many)
+        found = await self.book.in_states(connection, *place, reason.is_(None), limit=many)
+        if len(found) < many:
+            found += await self.book.in_states(
+                connection, *place, reason == WALLET_BUSY, limit=many - len(found)
+            )
         waiting = await self.book.in_states(
             connection, *place, reason.is_not(None), limit=some, offset=at
         )
@@ -242,8 +249,9 @@ class AirnodeService(ChainService[AirnodeRequest]):
             )
             at = 0
         self._turns[state] = at + some if len(waiting) == some else 0
+        by_key = {one.request.key: one for one in (*found, *waiting)}
         return sorted(
-            [*new, *waiting], key=lambda one: (one.request.block_number, one.request.log_index)
+            by_key.values(), key=lambda one: (one.request.block_number, one.request.log_index)
         )
 
     async def response(

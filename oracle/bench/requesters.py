@@ -98,6 +98,7 @@ async def measure_airnode(
         site = _Site(devnet, await _consumers(devnet, sponsors))
         watching = asyncio.create_task(site.watch())
         stack.callback(watching.cancel)
+        await site.listening.wait()
         await site.ask(sponsors)  # every sponsor's first: its keys are derived then
         await site.until(sponsors)
         node = devnet.node
@@ -174,6 +175,7 @@ class _Site:
     consumers: Sequence[str]
     blocks: dict[int, float] = field(default_factory=dict)
     asked: int = 0
+    listening: asyncio.Event = field(default_factory=asyncio.Event)
     events: QrngEvents = field(init=False)
 
     async def ask(self, count: int) -> None:
@@ -260,6 +262,7 @@ class _Site:
             )
             async for message in socket:
                 news = message.json()
+                self.listening.set()
                 if "params" in news:
                     number = int(news["params"]["result"]["number"], 16)
                     self.blocks.setdefault(number, time.perf_counter())

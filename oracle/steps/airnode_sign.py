@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from oracle import log
 from oracle.airnode_request import digest
-from oracle.airnode_service import REVERTED, Choice, by_policy_message
+from oracle.airnode_service import REVERTED, WALLET_BUSY, Choice, by_policy_message
 from oracle.errors import EndpointError, InconsistentChainError, InvariantError, RevertedError
 from oracle.evm import TRANSACTION_GAS_CAP
 from oracle.faults import fault_point
@@ -159,7 +159,7 @@ async def sign_airnode(service: AirnodeService, head: Block) -> int:
         elif wallet in leaving:
             waits.append((tracked, "withdrawal_pending"))
         elif in_flight[wallet] >= MAX_IN_FLIGHT:
-            waits.append((tracked, "wallet_busy"))
+            waits.append((tracked, WALLET_BUSY))
         else:
             in_flight[wallet] += 1
             wanted.append(tracked)

@@ -174,3 +174,19 @@ async def test_callbacks_are_tried_at_once_but_not_all_of_them(
     async with node.service.database.read() as connection:
         answers = await airnode.answers(connection, [one.key for one in asked])
     assert all(answer.held_since is None for answer in answers.values())
+
+
+async def test_long_queue_of_one_wallet_goes_on_as_fast_as_the_wallet_can(
+    new_node: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(airnode_sign, "MANY", 8)
+    monkeypatch.setattr(airnode_sign, "MAX_IN_FLIGHT", 4)
+    node = await new_node()
+    asked = [await node.ask() for _ in range(12)]
+    signed = []
+    for _ in range(4):
+        signed.append(len(await node.transactions()))
+        await node.serve()
+    # Those that are done make room for as many in the same pass.
+    assert signed == [0, 4, 8, 12]
+    assert {await node.where(one) for one in asked} == {(State.DONE, None)}

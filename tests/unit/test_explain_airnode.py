@@ -9,7 +9,7 @@ import pytest
 
 from oracle import explain_airnode as module
 from oracle.airnode_request import AirnodeRequest, Place
-from oracle.airnode_service import AirnodePolicy, Choice, by_policy_message
+from oracle.airnode_service import WALLET_BUSY, AirnodePolicy, Choice, by_policy_message
 from oracle.evm import checksum_address
 from oracle.explain_airnode import KnownAirnode, explain_airnode
 from oracle.request import Outcome, RequestKey, State, Tracked
@@ -223,7 +223,7 @@ def test_every_reason_that_a_step_writes_has_its_sentence() -> None:
     written = {
         reason for name in _SPOKEN for reason in reasons_in(PACKAGE.parent / name)
     } - _NO_REASONS
-    written.add(WAITING_AFTER_RESTORE)
+    written |= {WAITING_AFTER_RESTORE, WALLET_BUSY}
     assert {"sponsor_cap", "callback_untried", "max_age", "not_allowed"} <= written
     abi = (PACKAGE / "protocols" / "airnode_abi.py").read_text(encoding="utf-8")
     written |= set(re.findall(r'reason="(parameters_\w+)"', abi))
