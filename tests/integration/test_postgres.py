@@ -106,7 +106,7 @@ async def test_a_node_lives_its_whole_life_on_a_server(
     bench.service = replace(bench.service, keep_days=1e-9)
     await bench.walk(2)
     async with bench.service.database.read() as connection:
-        assert await retention.count(connection) == 3
+        assert await retention.count(connection, airnode=False) == 3
     assert (await said(tmp_path, cli_audit))["clean"]
 
 
