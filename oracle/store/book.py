@@ -221,7 +221,7 @@ class Book(ABC, Generic[R]):
             moved = await tx.execute(
                 update(self.table)
                 .where(
-                    self._of(keys[0].chain_id, keys[0].contract),
+                    self.of(keys[0].chain_id, keys[0].contract),
                     self.table.c.request_id == bindparam("id"),
                     self.table.c.state == state,
                 )
@@ -260,7 +260,7 @@ class Book(ABC, Generic[R]):
         moved = await tx.execute(
             update(self.table)
             .where(
-                self._of(keys[0].chain_id, keys[0].contract),
+                self.of(keys[0].chain_id, keys[0].contract),
                 self.table.c.request_id == bindparam("id"),
                 self.table.c.state == before,
             )
