@@ -1,15 +1,28 @@
 #!/usr/bin/env bash
-# Runs all tests: forge's, then pytest's, whose summary is the last line.
-# Two processes share pytest's files, in their order: the long tests come first.
+# Runs all tests: forge's and, beside them, pytest's, whose summary is the last line.
+# Two processes share pytest's files, in their order: the long tests come first. forge compiles on
+# one processor for minutes the first time, while most of pytest's tests wait for others.
 # With arguments it is pytest alone that runs, in one process, with those (paths count from the
-# project's root).
+# project's root). To look deeper:
+#   ORACLE_MACHINE_EXAMPLES=200 scripts/test.sh tests/store/test_machine.py
+#   FOUNDRY_PROFILE=deep scripts/forge.sh test
 set -euo pipefail
 
 cd -- "$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd -P)"
 
 scripts/install.sh dev
-if [[ $# -eq 0 ]]; then
-  scripts/forge.sh test
-  set -- -n 2 --dist loadfile --no-loadscope-reorder
+if [[ $# -gt 0 ]]; then
+  exec .venv/bin/python -m pytest "$@"
 fi
-exec .venv/bin/python -m pytest "$@"
+
+folder=$(mktemp -d)
+scripts/forge.sh test >"$folder/forge" 2>&1 &
+forge=$!
+trap 'kill "$forge" 2>/dev/null || true; rm -rf "$folder"' EXIT
+status=0
+.venv/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder | tee "$folder/pytest" ||
+  status=$?
+wait "$forge" || status=1
+cat "$folder/forge"
+tail -n 1 "$folder/pytest"
+exit "$status"
