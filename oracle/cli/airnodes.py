@@ -110,7 +110,7 @@ class ConfiguredAirnode:
         settings = self.settings
         view = self.endpoints.view()
         reader = view.reader
-        heads = [(await one.block()).number for one in (reader, *(view.witnesses or ()))]
+        heads = [(await one.block()).number for one in await self.endpoints.admit()]
         genesis = (await reader.block(0)).hash.hex()
         chain_id, contract = settings.chain_id, settings.contract
         async with database.write() as tx:

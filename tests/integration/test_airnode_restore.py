@@ -14,6 +14,7 @@ import pytest_asyncio
 
 from oracle.cli.run import compose
 from oracle.config import Settings
+from oracle.errors import EndpointError
 from oracle.request import State
 from oracle.steps.refill import refill
 from oracle.store import airnode, epochs
@@ -175,3 +176,22 @@ async def test_first_endpoint_that_is_behind_at_a_restore_hides_no_request(
         patch.setattr(type(node.service.reader), "block", behind)
         await keeper.start(node, restore=True, endpoints=f'["{url}", "{second}"]')
     assert node.service.restored_at == head
+
+
+async def test_a_pass_of_an_airnode_reads_and_tries_callbacks_at_one_endpoint(
+    new_node: NewNode, keeper: Keeper
+) -> None:
+    node = await new_node()
+    url = keeper.ground.rpc_url
+    second = url.replace("127.0.0.1", "localhost")
+    await keeper.start(node, restore=False, endpoints=f'["{url}", "{second}"]')
+    [link] = node.runner.airnodes
+    own, other = link.endpoints.all  # type: ignore[attr-defined]
+    assert (node.service.reader, node.service.witnesses) == (own, None)
+    link.endpoints.failed(EndpointError("no answer"))
+    service = await link.connect(node.service.database, node.service.pool)
+    asked: list[object] = [service.reader, service.estimator]
+    assert asked == [other, other]
+    # Trust is in the first one alone, and whoever fails agrees with nobody.
+    assert service.witnesses == ()
+    assert service.wishes is node.service.wishes
