@@ -4,6 +4,7 @@ Requests that reorgs move and fees hold up: the number stays what it was.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -11,8 +12,8 @@ import pytest
 import pytest_asyncio
 
 from oracle.chain.fees import GWEI
+from oracle.chain.sponsor_wallets import SponsorSigner
 from oracle.devnet.network import CHAIN_ID
-from oracle.lane import Lane
 from oracle.request import State
 from oracle.steps.send import REPLACE_AFTER
 from oracle.store import airnode, transactions
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from oracle.airnode_request import AirnodeRequest
+    from oracle.chain.wallets import UnsignedTransaction
     from oracle.devnet.network import Ground
     from tests.integration.test_airnode import Node
 
@@ -191,13 +193,15 @@ async def test_request_whose_transaction_reverted_gets_no_second_nonce_before_th
     node = await new_node(confirmations=3)
     request = await node.ask()
     await node.rpc("anvil_mine", "0x3")
-    sign = Lane.sign
+    sign = SponsorSigner.sign
 
-    async def sign_poorly(lane: Lane, *args: Any, **values: Any) -> int:
-        return await sign(lane, *args, **{**values, "gas_limit": 45_000})
+    def sign_poorly(
+        signer: SponsorSigner, transaction: UnsignedTransaction
+    ) -> tuple[bytes, bytes]:
+        return sign(signer, replace(transaction, gas_limit=45_000))
 
     with monkeypatch.context() as patch:
-        patch.setattr(Lane, "sign", sign_poorly)
+        patch.setattr(SponsorSigner, "sign", sign_poorly)
         start = await height(node)
         await node.serve()
     assert await node.where(request) == (State.CONFIRMED, "reverted")
