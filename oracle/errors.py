@@ -7,6 +7,7 @@ Every error that the package raises on purpose.
     │   ├── DatabaseLockedError
     │   └── NoDatabaseError
     ├── DatabaseUnavailableError    (retryable) the database cannot be worked on now
+    ├── DatabaseFailedError         full, read-only or damaged: stop, a person has to act
     ├── DatabaseTakenError          somebody acted on the database while this process had lost it
     ├── SourceError                 an entropy source
     │   ├── SourceUnavailableError  (retryable) down, empty or out of reach: retry with backoff
@@ -108,6 +109,12 @@ class DatabaseUnavailableError(OracleError):
     """
 
     retryable = True
+
+
+class DatabaseFailedError(OracleError):
+    """
+    The database cannot be read or written, and will not be by itself.
+    """
 
 
 class DatabaseTakenError(OracleError):

@@ -64,6 +64,10 @@ class Database(ABC):
     and no other one goes on meanwhile in any process; a `read` block sees one snapshot; who was
     let in as `Access` says stays the only one of its kind, or cannot write.
 
+    A database that is away for now raises `DatabaseUnavailableError` from any block, and one that
+    is full, read-only or damaged `DatabaseFailedError`; then nothing of the block was written that
+    is known of.
+
     Does not: create a database by accident; only `migrate` creates one.
     """
 

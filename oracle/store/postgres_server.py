@@ -13,7 +13,12 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from oracle.errors import ConfigError, DatabaseUnavailableError, OracleError
+from oracle.errors import (
+    ConfigError,
+    DatabaseFailedError,
+    DatabaseUnavailableError,
+    OracleError,
+)
 from oracle.store.engine import Access
 
 if TYPE_CHECKING:
@@ -130,7 +135,7 @@ class Server:
 
     def translated(self, error: BaseException) -> OracleError | None:
         """
-        Return what an error means that passes by itself; nothing for every other one.
+        Return what an error of the server or of the way to it means; nothing for every other one.
         """
         if isinstance(error, PoolTimeoutError):
             return self._unavailable("all connections of this process are in use")
@@ -145,6 +150,22 @@ class Server:
             return self._unavailable("the connection to it was lost") if lost else None
         if state in _ALSO_PASSING or state.startswith(_PASSING):
             return self._unavailable(_ALSO_PASSING.get(state) or self._scrubbed(error))
+        return self._lasting(state, error)
+
+    def _lasting(self, state: str, error: psycopg.Error) -> OracleError | None:
+        """
+        Return what an error means that a person has to end; nothing for one of ours.
+        """
+        if state == "42501":
+            return ConfigError(
+                f"the user in {self.name} lacks rights there ({self._scrubbed(error)}): make it "
+                "the owner of the database"
+            )
+        if state in {"XX001", "XX002"}:
+            return DatabaseFailedError(
+                f"the database {self.name} fails: its server says that it is damaged: restore a "
+                "backup"
+            )
         return None
 
     def _unavailable(self, why: str) -> DatabaseUnavailableError:

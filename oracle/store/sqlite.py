@@ -7,19 +7,27 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import os
-from contextlib import asynccontextmanager
+import sqlite3
+from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from sqlalchemy import URL, event
-from sqlalchemy.exc import DatabaseError
+from sqlalchemy.exc import DatabaseError, DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
-from oracle.errors import ConfigError, DatabaseLockedError, NoDatabaseError
+from oracle.errors import (
+    ConfigError,
+    DatabaseFailedError,
+    DatabaseLockedError,
+    DatabaseUnavailableError,
+    NoDatabaseError,
+    OracleError,
+)
 from oracle.store.engine import Access, Database, now
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
     from typing import Self
 
@@ -36,6 +44,19 @@ _PRAGMAS = (
     f"busy_timeout = {_BUSY_MILLISECONDS}",
     "temp_store = MEMORY",
 )
+# What Python says of a text that is none, and all of that text.
+_NO_TEXT = "Could not decode to UTF-8"
+_FAILURES = {
+    sqlite3.SQLITE_FULL: "its disk is full: make room, and start again",
+    sqlite3.SQLITE_READONLY: (
+        "it is read-only: correct the mode of the file and its folder, or how the disk is "
+        "mounted, and start again"
+    ),
+    sqlite3.SQLITE_IOERR: "its disk fails: look at it, and restore a backup where it is damaged",
+    sqlite3.SQLITE_CANTOPEN: "it can be opened no more: is its folder still there?",
+    sqlite3.SQLITE_CORRUPT: "the file is damaged: restore a backup",
+    sqlite3.SQLITE_NOTADB: "the file is no SQLite database: restore a backup or name another",
+}
 
 
 class SqliteDatabase(Database):
@@ -94,10 +115,16 @@ class SqliteDatabase(Database):
     async def _prepare(self) -> None:
         try:
             await self.migrate()
-        except (DatabaseError, OSError):
-            raise ConfigError(
-                f"{self.path} cannot be opened as a SQLite database: name another file"
-            ) from None
+        except DatabaseError as error:
+            code = getattr(error.orig, "sqlite_errorcode", sqlite3.SQLITE_NOTADB)
+            meaning = self._meaning(error.orig)
+            if meaning is None or code == sqlite3.SQLITE_NOTADB:
+                meaning = ConfigError(
+                    f"{self.path} cannot be opened as a SQLite database: name another file"
+                )
+            raise meaning from None
+        except OSError as error:
+            raise ConfigError(f"{self.path} cannot be made: {error.strerror}") from None
 
     async def is_held(self) -> bool:
         """
@@ -165,11 +192,8 @@ class SqliteDatabase(Database):
         """
         from oracle.store.migrations import Fit, fit_of  # noqa: PLC0415 - Alembic is slow to import
 
-        try:
-            async with self.read() as connection:
-                fit = await connection.run_sync(fit_of)
-        except DatabaseError:
-            fit = Fit.NONE
+        async with self.read() as connection:
+            fit = await connection.run_sync(fit_of)
         if fit in {Fit.NONE, Fit.OLDER}:
             raise ConfigError(
                 f"{self.path} is no database of this version: start the node with `oracle run`, "
@@ -183,10 +207,11 @@ class SqliteDatabase(Database):
         Yield a connection inside a transaction that commits when the block is left without an
         error.
         """
-        async with self._writing, self._engine.connect() as connection:
-            await connection.execution_options(oracle_write=True)
-            async with connection.begin():
-                yield connection
+        with self._telling():
+            async with self._writing, self._engine.connect() as connection:
+                await connection.execution_options(oracle_write=True)
+                async with connection.begin():
+                    yield connection
 
     @asynccontextmanager
     async def claim(self) -> AsyncIterator[AsyncConnection]:
@@ -201,8 +226,33 @@ class SqliteDatabase(Database):
         """
         Yield a connection inside a transaction that sees one snapshot.
         """
-        async with self._engine.connect() as connection, connection.begin():
-            yield connection
+        with self._telling():
+            async with self._engine.connect() as connection, connection.begin():
+                yield connection
+
+    @contextmanager
+    def _telling(self) -> Iterator[None]:
+        """
+        Say what an error of the file means for people.
+        """
+        try:
+            yield
+        except DBAPIError as error:
+            raise self._meaning(error.orig) or error from None
+        except sqlite3.Error as error:
+            raise self._meaning(error) or error from None
+
+    def _meaning(self, error: BaseException | None) -> OracleError | None:
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the rest is in which way
+        if str(error).startswith(_NO_TEXT):
+            code = sqlite3.SQLITE_CORRUPT
+        if code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
+            return DatabaseUnavailableError(
+                f"the database {self.name} cannot be used now: others hold it up"
+            )
+        if code in _FAILURES:
+            return DatabaseFailedError(f"the database {self.name} fails: {_FAILURES[code]}")
+        return None
 
     async def clock(self, connection: AsyncConnection) -> int:
         """
@@ -216,6 +266,10 @@ class SqliteDatabase(Database):
         Truncate the write-ahead log, so that what was destroyed is in no file; false when a reader
         held it up.
         """
+        with self._telling():
+            return await self._truncate()
+
+    async def _truncate(self) -> bool:
         async with self._writing, self._engine.connect() as connection:
             raw = await connection.get_raw_connection()
             driver = raw.driver_connection

@@ -1,17 +1,25 @@
 from __future__ import annotations
 
+import os
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
-from sqlalchemy import insert
-from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy import insert, select
+from sqlalchemy.exc import IntegrityError
 
-from oracle.errors import ConfigError, DatabaseLockedError
+from oracle.errors import (
+    ConfigError,
+    DatabaseFailedError,
+    DatabaseLockedError,
+    DatabaseUnavailableError,
+)
 from oracle.store.cursors import get_setting, put_setting
 from oracle.store.engine import Access, Database
-from oracle.store.schema import attempts
+from oracle.store.schema import attempts, settings
 from tests.databases import on_sqlite, path_of
 
 if TYPE_CHECKING:
@@ -102,7 +110,7 @@ async def test_reader_reads_what_a_node_left_and_cannot_write(tmp_path: Path, na
     reader = await Database.open(path, Access.READ)
     async with reader.read() as connection:
         assert await get_setting(connection, "name") == "value"
-    with pytest.raises(OperationalError, match="readonly"):
+    with pytest.raises(DatabaseFailedError, match="it is read-only"):
         async with reader.write() as tx:
             await put_setting(tx, "name", "another")
     await reader.close()
@@ -202,3 +210,69 @@ async def test_wipe_that_a_reader_holds_up_is_made_up_for(database: Database, po
         assert log.stat().st_size > 0
     await pool.wipe(database)
     assert log.stat().st_size == 0
+
+
+@on_sqlite
+@pytest.mark.parametrize(
+    ("pragma", "sentence"),
+    [("max_page_count = 1", "its disk is full"), ("query_only = ON", "it is read-only")],
+)
+async def test_a_disk_that_takes_nothing_more_is_said_in_a_sentence(
+    database: Database, pragma: str, sentence: str
+) -> None:
+    async with database.read() as connection:
+        await connection.exec_driver_sql(f"PRAGMA {pragma}")
+
+    async def fill() -> None:
+        async with database.write() as tx:
+            for number in range(1000):
+                await put_setting(tx, f"name {number}", 1000 * "x")
+
+    for _ in range(2):
+        with pytest.raises(
+            DatabaseFailedError, match=f"fails: {sentence}.* start again"
+        ) as caught:
+            await fill()
+        assert not caught.value.retryable
+    async with database.read() as connection:
+        assert await get_setting(connection, "name 0") is None
+
+
+@on_sqlite
+async def test_a_file_that_others_hold_up_can_be_tried_again(database: Database) -> None:
+    async with database.read() as connection:
+        await connection.exec_driver_sql("PRAGMA busy_timeout = 1")
+    with closing(sqlite3.connect(path_of(database), isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(DatabaseUnavailableError, match="others hold it up"):
+            async with database.write() as tx:
+                await put_setting(tx, "name", "value")
+    async with database.write() as tx:
+        await put_setting(tx, "name", "value")
+
+
+@on_sqlite
+async def test_a_damaged_file_is_said_in_a_sentence(database: Database, place: Path) -> None:
+    async with database.write() as tx:
+        for number in range(1000):
+            await put_setting(tx, f"name {number}", 1000 * "x")
+    assert await database.wipe()
+    await database.close()
+    with place.open("r+b") as file:
+        file.seek(-500_000, os.SEEK_END)
+        file.write(bytes(400_000))
+    damaged = await Database.open(place, Access.VISIT)
+    with pytest.raises(DatabaseFailedError, match="the file is damaged: restore a backup"):
+        async with damaged.read() as connection:
+            await connection.execute(select(settings))
+    await damaged.close()
+
+
+@on_sqlite
+async def test_a_text_that_is_none_is_damage_and_not_repeated(database: Database) -> None:
+    async with database.write() as tx:
+        await tx.exec_driver_sql("INSERT INTO settings VALUES ('name', CAST(x'78ff78' AS TEXT))")
+    with pytest.raises(DatabaseFailedError, match="the file is damaged") as caught:
+        async with database.read() as connection:
+            await get_setting(connection, "name")
+    assert "x\ufffdx" not in str(caught.value)

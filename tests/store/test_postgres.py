@@ -350,6 +350,13 @@ async def test_what_is_wrong_with_a_url_is_said_without_its_password(
         assert "staple" not in str(caught.value)
 
 
+async def test_a_user_without_rights_is_told_what_it_lacks(postgres: Postgres) -> None:
+    postgres.execute("CREATE ROLE stranger LOGIN")
+    url = postgres.create()
+    with pytest.raises(ConfigError, match=r"lacks rights there \(permission denied .* owner"):
+        await Database.open(postgres.url(name_of(url), "stranger"), Access.NODE)
+
+
 def test_whatever_an_error_says_the_password_is_not_in_it() -> None:
     url = DatabaseUrl.parse("postgresql+psycopg://guest:battery-staple@db/oracle")
     server = postgres_server.Server(url, Access.NODE)
