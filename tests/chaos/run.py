@@ -208,6 +208,8 @@ class Run:
             case "reorg":
                 depth = await self.site.chain.reorg(self._tick, fault.arguments)
                 self._deepest = max(self._deepest, depth)
+                if not await self.site.reader.code(self.site.coordinator):
+                    raise OracleError("anvil lost its state in a rollback: the run says nothing")
             case "base-fee-spike":
                 self.site.chain.spike(fault.end, fault.arguments["gwei"])
             case "dropped-transaction":

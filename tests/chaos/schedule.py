@@ -28,7 +28,7 @@ TAIL = 20
 # Of all requests, what goes to the Airnode.
 AIRNODE_SHARE = 0.25
 # How much likelier a kind is that has not come yet: a short run has nearly all.
-NEW = 100
+NEW = 20
 BURST_EVERY = (4, 16)
 # What every node is told of the chain through.
 ENDPOINTS = ("a", "b")
@@ -166,7 +166,7 @@ KINDS: dict[str, Kind] = {
     "node-term": Kind(weight=4, target="node", ticks=(1, 4), alone=True),
     "fault-point": Kind(weight=20, target="node", ticks=(1, 3), alone=True),
     "reorg": Kind(
-        weight=8,
+        weight=16,
         target="chain",
         ticks=(1, 1),
         arguments=_reorg,

@@ -47,6 +47,7 @@ RUNWAY = 1024
 # Below the deepest reorg nothing of the set-up may lie.
 GROUND_BLOCKS = 80
 _SETTING_UP = 0.2
+_STATES = 256
 
 
 class Site:
@@ -109,6 +110,9 @@ class Site:
             [
                 *(find_anvil(), "--host", "127.0.0.1", "--port", str(port)),
                 *("--chain-id", str(CHAIN_ID), "--no-mining", "--silent"),
+                # What it keeps on disk it does not find again after a rollback: its state is then
+                # empty, coordinator and all. In memory there is enough for the deepest reorg.
+                *("--prune-history", str(_STATES)),
             ],
             self.folder,
         )
