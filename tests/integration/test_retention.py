@@ -71,6 +71,8 @@ async def _sizes(bench: Bench) -> dict[str, int]:
         return {
             name: await connection.scalar(select(func.count()).select_from(one)) or 0
             for name, one in metadata.tables.items()
+            # Up to where indices were seen is forgotten in a rollback, and found again later.
+            if name != "settings"
         }
 
 
