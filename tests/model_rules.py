@@ -9,7 +9,7 @@ import sqlite3
 from typing import TYPE_CHECKING, Any
 
 from oracle.evm import keccak
-from oracle.protocols.coordinator import BATCH, batch_start
+from oracle.protocols.coordinator import BATCH, Discarded, batch_start
 from oracle.request import TRANSITIONS, RandomnessRequest, State
 from oracle.store import batches, transactions
 from oracle.store.batches import BatchState
@@ -48,7 +48,10 @@ class Watcher:
         self.done: dict[bytes, Any] = {}
         #: The calls that anybody could repeat, by the name of their track.
         self.public: dict[str, list[bytes]] = {track.name: [] for track in node.tracks}
+        #: Indices whose discard was final once, by the name of their track: their seeds may go.
+        self.given_up: dict[str, set[int]] = {track.name: set() for track in node.tracks}
         self._made: dict[bytes, list[RandomnessRequest]] = {}
+        self._looked_at: set[bytes] = set()
         node.looked = self.look
         for track in node.tracks:
             track.primary.receive = self._receiver(track)
@@ -69,6 +72,20 @@ class Watcher:
             # What is deep has its logs where only the newest are hidden.
             if witness.fault in (None, "behind", "hides", "repeats"):
                 self.witnessed[track.name] |= self.deep(track, witness.shown)
+            for block in track.primary.shown[:-DEPTH]:
+                self._note_discards(track, block)
+
+    def _note_discards(self, track: Track, block: Mined) -> None:
+        key = block.header.hash + track.contract.encode()
+        if key in self._looked_at:
+            return
+        self._looked_at.add(key)
+        for receipt in block.receipts:
+            for item in receipt.logs:
+                if item.address == track.contract and isinstance(
+                    event := track.protocol.decode(item), Discarded
+                ):
+                    self.given_up[track.name] |= {*range(event.first_index, event.up_to)}
 
     def made(self, track: Track, block: Mined) -> list[RandomnessRequest]:
         """
@@ -273,7 +290,8 @@ class Watcher:
 
     async def _check_needed(self, track: Track) -> None:
         """
-        Rule 6: a seed is at hand until the window of its request has passed at depth.
+        Rule 6: a seed is at hand until the window of its request has passed at depth; unless the
+        operator had given it up for good, before a reorg that went deeper.
         """
         place = (track.chain.chain_id, track.contract)
         blocks = track.chain.blocks
@@ -282,6 +300,7 @@ class Watcher:
             request
             for request in self.requests(track, blocks)
             if request.block_number + WINDOW >= head - DEPTH
+            and request.seed_index not in self.given_up[track.name]
         ]
         roots = track.state().roots
         async with self.node.database.read() as connection:

@@ -12,7 +12,7 @@ from oracle.protocols.coordinator import CoordinatorProtocol
 from oracle.request import State
 from oracle.store import requests
 from tests.factories import REQUESTER, hash32
-from tests.model_coordinator import is_fulfillment
+from tests.model_coordinator import encode_discard, is_fulfillment
 from tests.model_end import copy_of_beginning
 from tests.model_faults import without_threads
 from tests.model_node import DEPTH
@@ -120,3 +120,23 @@ async def test_request_whose_transaction_reverted_gets_no_second_nonce_before_th
     await walk(node, track, blocks=3 * DEPTH + 3)
     assert await states(node, track) == [State.DONE]
     await watcher.check_store()
+
+
+async def test_seed_that_was_given_up_for_good_is_not_promised_after_a_reorg_that_went_deeper(
+    node: Node,
+) -> None:
+    track, watcher = node.tracks[0], Watcher(node)
+    ask(track)
+    await walk(node, track, blocks=1)
+    # Discarded, at depth, and erased; then the block that said so is gone, and a request takes it.
+    data = encode_discard(track.state().next + 2)
+    track.chain.waiting.append(track.chain.user_tx(track.wallet, track.contract, data))
+    await walk(node, track, blocks=DEPTH + 3)
+    track.chain.rewind(DEPTH + 3, keep=lambda tx: tx.data != data)
+    ask(track)
+    for _ in range(DEPTH + 5):
+        track.chain.mine()
+        await node.walk(track)
+        await watcher.check_store()
+    await walk(node, track, blocks=DEPTH + 2)
+    assert set(await states(node, track)) == {State.DONE, State.FAILED}
