@@ -18,6 +18,8 @@ from oracle.explain import _ENDS
 from oracle.protocols.coordinator import WINDOW_MARGIN
 from oracle.request import State
 from oracle.store import requests, transactions
+from oracle.store.cursors import get_setting
+from oracle.store.epochs import RESTORED
 from oracle.store.transactions import SlotState
 from tests.model_coordinator import WINDOW
 from tests.model_node import BLOCKS, DEPTH, Node, Track, new_tracks
@@ -145,6 +147,13 @@ class Ending:
         async with self.node.database.read() as connection:
             kept = await self.node.pool.seeds(connection, *place, closed)
         assert kept == {}
+
+    async def check_original(self) -> None:
+        """
+        No death was taken for a restored backup: that would cost all that the pool holds.
+        """
+        async with self.node.database.read() as connection:
+            assert await get_setting(connection, RESTORED) is None
 
     async def _audit(self, track: Track) -> None:
         report = Report(

@@ -36,6 +36,8 @@ class Tripwire:
 
     def __init__(self) -> None:
         self.left: int | None = None
+        #: Told at the moment of a death, before anything of the process comes to its end.
+        self.died: Callable[[], object] = bool
 
     def point(self, name: str) -> None:
         if self.left is None:
@@ -43,7 +45,51 @@ class Tripwire:
         self.left -= 1
         if self.left <= 0:
             self.left = None
+            self.died()
             raise Crash(name)
+
+
+class Disk:
+    """
+    What a folder's files hold at the moment of a power cut: every commit so far, since each is
+    synced before anything acts on it, and none of what closing the files would have done.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.files: dict[str, bytes] = {}
+
+    def cut_power(self) -> None:
+        """
+        Keep the files as they are now.
+        """
+        self.files = {path.name: path.read_bytes() for path in self._folder.iterdir()}
+
+    def is_cut(self) -> bool:
+        return bool(self.files)
+
+    def start(self) -> None:
+        """
+        Give the files back as the next process finds them: without the shared memory of SQLite,
+        which no disk holds, and with a frame that was being written behind its log.
+        """
+        for path in self._folder.iterdir():
+            path.unlink()
+        for name, content in self.files.items():
+            if not name.endswith("-shm"):
+                (self._folder / name).write_bytes(content)
+        self.files.clear()
+        tear_log(self._folder)
+
+
+def tear_log(folder: Path) -> None:
+    """
+    Leave half a frame behind the write-ahead log of a folder's database, as a power cut in the
+    middle of writing does.
+    """
+    for path in folder.glob("*.db-wal"):
+        with path.open("ab") as file:
+            file.write(bytes(range(256)) * 9)
 
 
 class Points(dict[str, int]):
@@ -69,7 +115,7 @@ class FragileDatabase(SqliteDatabase):
 
     def __init__(self, path: Path, *, read_only: bool = False) -> None:
         super().__init__(path, read_only=read_only)
-        # A process dies here, the machine does not.
+        # What was written is read back from memory: nothing here cuts the power of a real disk.
         event.listen(self._engine.sync_engine, "connect", _without_sync)
 
     @asynccontextmanager

@@ -305,6 +305,7 @@ class Living(RuleBasedStateMachine):
         await self.until_quiet()
         for track in self.tracks:
             await ending.check(track)
+        await ending.check_original()
 
     async def until_quiet(self) -> None:
         ending = Ending(self.node, self.watcher)

@@ -26,7 +26,7 @@ from tests.factories import make_block
 from tests.model_chain import Mined, ModelChain, World
 from tests.model_coordinator import WINDOW, Coordinator
 from tests.model_endpoint import Endpoint
-from tests.model_faults import Crash, FragileDatabase, Tripwire
+from tests.model_faults import Crash, Disk, FragileDatabase, Tripwire
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -123,6 +123,8 @@ class Node:
         self.folder = folder
         self.tracks = tracks
         self.tripwire = Tripwire()
+        self.disk = Disk(folder)
+        self.tripwire.died = self.disk.cut_power
         self.database: FragileDatabase
         self.pool: Pool
         self.interrupted: list[str] = []
@@ -189,10 +191,14 @@ class Node:
     async def crash(self, again: int | None = None) -> None:
         """
         Die and start again; die once more in that, after so many points.
+
+        Where it died at a point, what it starts from is what a power cut there leaves.
         """
         faulty = again
         while True:
             await self.database.close()
+            if self.disk.is_cut():
+                self.disk.start()
             self.tripwire.left = faulty
             faulty = None
             try:

@@ -46,6 +46,8 @@ class Watcher:
         self.witnessed: dict[str, set[Place]] = {track.name: set() for track in node.tracks}
         self.purposes: dict[bytes, str] = {}
         self.done: dict[bytes, Any] = {}
+        #: The hashes of all bytes that ever left.
+        self.left: set[bytes] = set()
         #: The calls that anybody could repeat, by the name of their track.
         self.public: dict[str, list[bytes]] = {track.name: [] for track in node.tracks}
         #: Indices whose discard was final once, by the name of their track: their seeds may go.
@@ -122,6 +124,7 @@ class Watcher:
         async def receive(tx: Tx, signed: bytes) -> None:
             self.node.tripwire.point("before the bytes leave")
             await self._check_stored(track, tx, signed)
+            self.left.add(keccak(signed))
             assert tx.nonce is not None
             place = (track.chain.chain_id, tx.sender, tx.nonce)
             acts = self.acts.setdefault(place, set())
@@ -151,7 +154,7 @@ class Watcher:
             [slot] = [one for one in slots if one.nonce == tx.nonce]
             attempts = await transactions.attempts_of(connection, slot.id)
         [attempt] = [one for one in attempts if one.transaction_hash == keccak(signed)]
-        assert attempt.sent_block is not None
+        assert attempt.sent_block is not None, "bytes leave before it is written down"
         assert attempt.sealed is not None
         context = attempt_context(attempt.transaction_hash)
         assert self.node.pool.key.open(attempt.sealed, context) == signed
@@ -222,6 +225,7 @@ class Watcher:
             blocks = rows(store, "SELECT id, purpose, ciphertext IS NULL AS gone FROM blocks")
             reveals = rows(store, "SELECT * FROM reveals")
         store.close()
+        self._check_left(attempts)
         for track in self.node.tracks:
             self._check_done(track, [row for row in made if self._is(track, row)])
             await self._check_needed(track)
@@ -237,6 +241,13 @@ class Watcher:
     def _is(track: Track, row: sqlite3.Row) -> bool:
         contract = bytes.fromhex(track.contract[2:])
         return bool(row["chain_id"] == track.chain.chain_id and row["contract"] == contract)
+
+    def _check_left(self, attempts: Sequence[sqlite3.Row]) -> None:
+        """
+        Rule 1: what ever left is known to have left, whatever the process has died of since.
+        """
+        known = {row["transaction_hash"] for row in attempts if row["sent_block"] is not None}
+        assert self.left <= known, "bytes have left, and the store does not know it"
 
     @staticmethod
     def _check_histories(events: Sequence[sqlite3.Row]) -> None:

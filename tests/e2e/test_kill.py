@@ -20,6 +20,7 @@ from oracle.devnet.demo import Progress, follow, roll, roll_call
 from oracle.devnet.network import Devnet, Ground
 from oracle.protocols.coordinator import CoordinatorProtocol
 from oracle.steps.send import REPLACE_AFTER
+from tests.model_faults import tear_log
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -67,6 +68,15 @@ async def dies(devnet: Devnet, point: str) -> None:
         pytest.fail(f"the fault point {point} was never reached")
 
 
+def cut_power(folder: Path) -> None:
+    """
+    Leave of a dead node's files what a power cut leaves: no shared memory, which is on no disk,
+    and half a frame behind the write-ahead log.
+    """
+    (folder / "oracle.db-shm").unlink(missing_ok=True)
+    tear_log(folder)
+
+
 def killed_at(point: str) -> Mapping[str, str]:
     return {"ORACLE_FAULT_POINT": point}
 
@@ -85,12 +95,14 @@ async def test_a_node_killed_anywhere_loses_nothing_and_repeats_nothing(tmp_path
             for point in COMMIT_POINTS:
                 await devnet.start_node(killed_at(point))
                 await dies(devnet, point)
+                cut_power(tmp_path)
             assert await committed(devnet)
 
             for point in REQUEST_POINTS:
                 await devnet.start_node(killed_at(point))
                 await roll(devnet, progress, 2)
                 await dies(devnet, point)
+                cut_power(tmp_path)
             assert progress.requested == 2 * len(REQUEST_POINTS)
 
             await devnet.start_node(killed_at("replaced"))
