@@ -205,16 +205,22 @@ class SharedMembership(Membership):
         async with self.database.claim() as tx:
             clock = await self.database.clock(tx)
             until = clock + LASTS
+            # Of two clocks that are read at once one is behind.
+            never = until + LASTS
             await leases.note_alive(tx, self.node, self.place, self._leased, clock)
             held = await leases.renew(tx, self.node, until)
             others = await leases.peers(tx, self.node, clock - LASTS)
             free = self._leased.keys() - held.keys()
             room = leases.allowance(self._leased, others) - len(held)
             if free and room > 0:
-                held |= await leases.claim(tx, self.node, free, room, clock, until)
+                held |= await leases.claim(
+                    tx, self.node, free, room, clock, until, never_after=never
+                )
             # What nobody takes is taken by whoever is there.
             if free := free - held.keys():
-                held |= await leases.claim(tx, self.node, free, len(free), clock - LASTS, until)
+                held |= await leases.claim(
+                    tx, self.node, free, len(free), clock - LASTS, until, never_after=never
+                )
         ends = began + LASTS / 1000 - _MARGIN
         for name, seat in self._leased.items():
             if name in held:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from oracle import log
 from oracle.airnode_service import AirnodeService
+from oracle.clock import agreed_time
 from oracle.errors import ChainError, ConfigError, OracleError
 from oracle.pace import Pace
 from oracle.service import Service
@@ -179,6 +180,8 @@ class Runner:
         self._stop = asyncio.Event()
         self._paces = [Pace(poll_seconds, self._stop) for _ in (*links, *airnodes)]
         self._refills = 0
+        #: What time it is by this machine and by a chain; nothing before a chain was seen.
+        self._reached: int | None = None
         self._keeper = membership.seat(POOL)
         everything: list[Link[AnyService]] = [*links, *airnodes]
         self._seats = [membership.seat(link.lease) for link in everything]
@@ -228,6 +231,7 @@ class Runner:
                         continue
                     service = await link.connect(seat.database, self.pool)
                     head = await service.reader.block()
+                    self._reached = max(self._reached or 0, agreed_time(head))
                     here = (head.hash, self._refills)
                     if here != seen:
                         moved = await walk(service, head)
@@ -271,7 +275,9 @@ class Runner:
                     self.pool,
                     self.supplies,
                     self._fresh,
-                    max_age_hours=self._max_age_hours,
+                    # A clock that jumps forward must not cost all that is in the pool.
+                    max_age_hours=None if self._reached is None else self._max_age_hours,
+                    at=self._reached,
                 )
                 backoff = _BACKOFF_FIRST
                 if filled and not done.blocks:

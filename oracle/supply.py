@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 from oracle import log
 from oracle.entropy.health import STARTUP_SAMPLES, Failure, Health, examine, repeats
 from oracle.entropy.limits import Quota, Rate, TokenBucket
-from oracle.entropy.source import TestsItself
+from oracle.entropy.source import RETRY_AFTER_MAX, TestsItself
 from oracle.errors import (
     SimulatedEntropyError,
     SourceCredentialsError,
@@ -50,6 +50,9 @@ _QUARANTINE_FIRST, _QUARANTINE_MOST = 600.0, 86_400.0
 _REFUSED_SECONDS = 600.0
 _VENDOR_TEST_SECONDS = 3600.0
 _EXHAUSTED_SECONDS = 6 * 3600.0  # where nobody knows when the quota begins anew
+# No pause is longer, by the state that it is made in; of the others none is longer than a vendor
+# may ask for.
+_LONGEST = {SourceState.EXHAUSTED: 32 * 86_400.0, SourceState.REFUSED: _REFUSED_SECONDS}
 
 _REASONS: tuple[tuple[type[SourceError], str], ...] = (
     (SourceHealthError, "unhealthy"),
@@ -95,6 +98,34 @@ class ReportsUsage(Protocol):
         Return the bits drawn from a day to another.
         """
         ...
+
+
+def in_period(record: SourceRecord, began: datetime) -> SourceRecord:
+    """
+    Return a record with the account of the period that began at a time.
+
+    An account of a later period was opened while the clock was ahead: what it counts was used all
+    the same.
+    """
+    begins = int(began.timestamp() * 1000)
+    if begins > record.period_began:
+        return replace(record, period_began=begins, used_requests=0, used_bits=0)
+    return replace(record, period_began=begins)
+
+
+def pause_left(record: SourceRecord, now: float) -> float:
+    """
+    Return the seconds until the end of a source's pause; `now` in seconds since 1970.
+
+    A pause longer than any that is ever made was made while the clock was ahead: it is over.
+    """
+    if record.until is None:
+        return 0.0
+    left = record.until / 1000 - now
+    longest = _LONGEST.get(record.state, RETRY_AFTER_MAX)
+    if record.reason == "unavailable":
+        longest = _BREAKER_SECONDS
+    return left if left <= longest else 0.0
 
 
 def after_failure(record: SourceRecord, error: SourceError, now: int) -> SourceRecord:
@@ -223,7 +254,7 @@ class Supply:
         now = self._clock()
         wait = 0.0
         if self.record.until is not None:
-            wait = self.record.until / 1000 - now
+            wait = pause_left(self.record, now)
         if self._left_bytes() < INPUT_BYTES or self._left_requests() < 1:
             wait = max(wait, self.quota.resets(self._today()).timestamp() - now)
         if self._bucket is not None:
@@ -301,7 +332,9 @@ class Supply:
         a failed one is quarantine.
         """
         now = self._clock()
-        if now < self._vendor_test_due or not isinstance(self.source, TestsItself):
+        # A due time further away is that of a clock that went back.
+        waits = now < self._vendor_test_due <= now + _VENDOR_TEST_SECONDS
+        if waits or not isinstance(self.source, TestsItself):
             return True
         before = self.record
         try:
@@ -436,9 +469,7 @@ class Supply:
         """
         Begin a new account when the quota's period has ended.
         """
-        began = int(self.quota.began(self._today()).timestamp() * 1000)
-        if began != self.record.period_began:
-            self.record = replace(self.record, period_began=began, used_requests=0, used_bits=0)
+        self.record = in_period(self.record, self.quota.began(self._today()))
 
     def _today(self) -> datetime:
         return datetime.fromtimestamp(self._clock(), UTC)

@@ -32,7 +32,7 @@ class Time:
     The time of the database and of every node, in milliseconds.
     """
 
-    now = 1_000_000
+    now = 1_000_000_000
 
     def monotonic(self) -> float:
         return self.now / 1000

@@ -22,7 +22,7 @@ from oracle.errors import SourceError
 from oracle.store import sources as store
 from oracle.store.engine import Access, Database
 from oracle.store.sources import SourceRecord, SourceState
-from oracle.supply import ReportsUsage, reason_of
+from oracle.supply import ReportsUsage, in_period, pause_left, reason_of
 
 if TYPE_CHECKING:
     from oracle.config import Settings
@@ -167,12 +167,11 @@ async def count_draw(
     if database is None:
         return None
     quota = quota_of(settings.sources[name])
-    began = int(quota.began(datetime.now(UTC)).timestamp() * 1000)
+    began = quota.began(datetime.now(UTC))
     try:
         async with database.write() as tx:
             record = await store.get(tx, name) or SourceRecord(name=name)
-            if record.period_began != began:
-                record = replace(record, period_began=began, used_requests=0, used_bits=0)
+            record = in_period(record, began)
             used = record.used_bits + 8 * n_bytes
             record = replace(
                 record,
@@ -191,8 +190,7 @@ def left(source: SourceSettings, record: SourceRecord | None) -> tuple[int | Non
     Return the requests and bits that are left of an account's quota; nothing where there is none.
     """
     quota, now = quota_of(source), datetime.now(UTC)
-    if record is None or record.period_began != int(quota.began(now).timestamp() * 1000):
-        record = SourceRecord(name="")
+    record = in_period(record or SourceRecord(name=""), quota.began(now))
     return (
         None if quota.requests is None else max(0, quota.requests - record.used_requests),
         None if quota.bits is None else max(0, quota.bits - record.used_bits),
@@ -202,11 +200,9 @@ def left(source: SourceSettings, record: SourceRecord | None) -> tuple[int | Non
 def _described(name: str, settings: Settings, record: SourceRecord | None) -> dict[str, Any]:
     source = settings.sources[name]
     quota, rate, now = quota_of(source), rate_of(source), datetime.now(UTC)
-    record = record or SourceRecord(name=name)
-    if record.period_began != int(quota.began(now).timestamp() * 1000):
-        record = replace(record, used_requests=0, used_bits=0)
+    record = in_period(record or SourceRecord(name=name), quota.began(now))
     requests, bits = left(source, record)
-    waits = record.until is not None and record.until / 1000 > now.timestamp()
+    waits = pause_left(record, now.timestamp()) > 0
     state = record.state
     if 0 in (requests, bits):
         state, waits = SourceState.EXHAUSTED, True

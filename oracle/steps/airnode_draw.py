@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from oracle import log
 from oracle.airnode_request import check_template
 from oracle.airnode_service import Choice
+from oracle.clock import agreed_time
 from oracle.errors import BadParametersError, UndecodableParametersError
 from oracle.faults import fault_point
 from oracle.funds import FULFILL_SIZE, is_news, open_purses, tariff_at
@@ -30,7 +31,6 @@ from oracle.store.airnode import (
     airnode_purpose,
 )
 from oracle.store.book import MOVED, history
-from oracle.store.engine import now
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -101,7 +101,7 @@ async def draw_airnode(service: AirnodeService, head: Block) -> int:
     verdicts = _Verdicts()
     ready = await _sort(service, confirmed, answers, head, verdicts)
     await _bind(service, ready, answers, head, verdicts)
-    await _write(service, verdicts)
+    await _write(service, head, verdicts)
     short = [
         (tracked.request.key, shortage)
         for tracked, shortage in verdicts.short
@@ -148,7 +148,7 @@ async def _sort(
     for tracked, want in wanted:
         key, answer = tracked.request.key, answers[tracked.request.key]
         _remember_wish(service, key, want)
-        if _is_too_old(service, answer):
+        if _is_too_old(service, answer, head):
             verdicts.expired.append(tracked)
         elif service.policy.exposed is Choice.FAIL and await _was_public(service, key, answer):
             verdicts.failing.append((tracked, "Number was public before the request's block"))
@@ -237,14 +237,14 @@ async def _was_public(service: AirnodeService, key: RequestKey, answer: Answer) 
     return any(event.reason in MOVED and event.at >= answer.exposed_at for event in events)
 
 
-def _is_too_old(service: AirnodeService, answer: Answer) -> bool:
+def _is_too_old(service: AirnodeService, answer: Answer, head: Block) -> bool:
     """
     Return whether a request waited too long. A number that may be public is put on record.
     """
     limit = service.policy.max_age
     if limit is None or answer.exposed_at is not None:
         return False
-    return now() - answer.created_at > limit
+    return agreed_time(head) - answer.created_at > limit
 
 
 async def _templates(
@@ -346,7 +346,7 @@ async def _let_draw(
     async with service.database.read() as connection:
         left = await service.pool.fresh(connection)
         today = await airnode.drawn_since(
-            connection, service.chain_id, service.contract, now() - _DAY
+            connection, service.chain_id, service.contract, agreed_time(head) - _DAY
         )
     cap = service.policy.draws_per_day
     fresh: list[tuple[_Tracked, Wanted]] = []
@@ -365,7 +365,7 @@ async def _let_draw(
     return fresh
 
 
-async def _write(service: AirnodeService, verdicts: _Verdicts) -> None:
+async def _write(service: AirnodeService, head: Block, verdicts: _Verdicts) -> None:
     book = service.book
     async with service.database.write() as tx:
         for reason, members in verdicts.rejected.items():
@@ -379,7 +379,7 @@ async def _write(service: AirnodeService, verdicts: _Verdicts) -> None:
             await airnode.put(tx, [tracked.request.key], failure=why)
         answers = await airnode.answers(tx, [one.request.key for one, _ in verdicts.drawn])
         alike: dict[tuple[int, bool, int], list[RequestKey]] = {}
-        at = now()
+        at = agreed_time(head)
         for tracked, want in verdicts.drawn:
             key = tracked.request.key
             drawn_at = answers[key].drawn_at or at

@@ -7,9 +7,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from oracle import log
+from oracle.clock import agreed_time
 from oracle.store import airnode_retention
 from oracle.store.cursors import get_cursor
-from oracle.store.engine import now
 
 if TYPE_CHECKING:
     from oracle.airnode_service import AirnodeService
@@ -32,10 +32,9 @@ async def prune_airnode(service: AirnodeService, head: Block) -> int:
     Does not: prune what ended without an answer that its requester may still ask about, or what
     proves that another store has the same mnemonic.
     """
-    del head
     if not service.keep_days:
         return 0
-    place = (service.chain_id, service.contract)
+    place, at = (service.chain_id, service.contract), agreed_time(head)
     async with service.database.read() as connection:
         cursor = await get_cursor(connection, *place)
         if cursor is None:
@@ -44,7 +43,8 @@ async def prune_airnode(service: AirnodeService, head: Block) -> int:
             connection,
             *place,
             up_to_block=cursor.anchor_number,
-            before=now() - round(service.keep_days * _DAY),
+            before=at - round(service.keep_days * _DAY),
+            drawn_before=at - _DAY,
             limit=SLICE,
         )
     if not doomed:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from oracle import log
 from oracle.airnode_request import digest
 from oracle.airnode_service import REVERTED, WALLET_BUSY, Choice, by_policy_message
+from oracle.clock import agreed_time
 from oracle.errors import EndpointError, InconsistentChainError, InvariantError, RevertedError
 from oracle.evm import TRANSACTION_GAS_CAP
 from oracle.faults import fault_point
@@ -27,7 +28,6 @@ from oracle.protocols.airnode_calls import (
 from oracle.request import State
 from oracle.store import airnode, nonces, transactions, withdrawals
 from oracle.store.airnode import Shortage
-from oracle.store.engine import now
 from oracle.store.reasons import count_of_reason
 from oracle.store.schema import airnode_withdrawals
 from oracle.store.transactions import Purpose, SlotState
@@ -171,13 +171,14 @@ async def sign_airnode(service: AirnodeService, head: Block) -> int:
     purses = await _purses(service, {one.request.sponsor for one in ready})
     if shown != await shown_by(service, service.reader, shown):
         raise InconsistentChainError("a request's block was replaced: it is read again")
+    at = agreed_time(head)
     made = {
         one.request.key: _make(
-            service, one, answers[one.request.key], tried.get(one.request.key), cap
+            service, one, answers[one.request.key], tried.get(one.request.key), cap, at
         )
         for one in ready
     }
-    return await _write(service, ready, made, answers, purses, tariff, waits)
+    return await _write(service, ready, made, answers, purses, tariff, waits, at)
 
 
 async def _try_all(
@@ -228,6 +229,7 @@ async def _write(  # noqa: PLR0913, PLR0917 - what one pass knows
     purses: Mapping[str, _Purse],
     tariff: Tariff,
     waits: list[tuple[_Tracked, str]],
+    at: int,
 ) -> int:
     """
     Sign what the wallets can pay, and store all of it, with why the others wait, in one
@@ -268,7 +270,7 @@ async def _write(  # noqa: PLR0913, PLR0917 - what one pass knows
         slot_ids = await _store(service, tx, orders, purses)
         able = [one.request.key for one, _ in orders if answers[one.request.key].shortage]
         await airnode.put_shortage(tx, able, None)
-        await airnode.put(tx, held, held_since=now())
+        await airnode.put(tx, held, held_since=at)
         for key, shortage in short:
             await airnode.put_shortage(tx, [key], shortage)
         for tracked, reason in news:
@@ -335,7 +337,12 @@ async def _purses(service: AirnodeService, sponsors: Collection[str]) -> dict[st
 
 
 def _make(
-    service: AirnodeService, tracked: _Tracked, answer: Answer, tried: _Tried | None, cap: int
+    service: AirnodeService,
+    tracked: _Tracked,
+    answer: Answer,
+    tried: _Tried | None,
+    cap: int,
+    at: int,
 ) -> _Bytes | _Held:
     """
     Return what is to be signed for a request, or why it waits.
@@ -347,7 +354,7 @@ def _make(
     data, gas, untried = tried.data, tried.gas, False
     if isinstance(gas, str):
         since = answer.held_since
-        if since is None or now() - since < service.policy.hold:
+        if since is None or at - since < service.policy.hold:
             return _Held(reason=gas, is_news=since is None)
         # A number that was drawn is put on record: holding it is no way to draw again. An array
         # has no place in a reason, so that one goes out.

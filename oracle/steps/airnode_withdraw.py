@@ -7,6 +7,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from oracle import log
+from oracle.clock import agreed_time
 from oracle.errors import EndpointError, OracleError
 from oracle.faults import fault_point
 from oracle.funds import ENVELOPE, tariff_at
@@ -14,7 +15,6 @@ from oracle.pending import may_land
 from oracle.protocols.airnode_calls import encode_fulfill_withdrawal
 from oracle.protocols.airnode_rrp_v0 import WITHDRAWAL_REQUESTED
 from oracle.store import airnode, transactions, withdrawals
-from oracle.store.engine import now
 from oracle.store.schema import airnode_withdrawals
 from oracle.store.schema import transactions as table
 from oracle.store.transactions import Purpose, SlotState
@@ -78,7 +78,7 @@ async def _look_at(service: AirnodeService, one: Withdrawal, head: Block, tariff
             [SlotState.SIGNED, SlotState.SENT],
             table.c.wallet == lane.wallet,
         )
-    late = now() - one.created_at >= service.policy.withdrawal_wait
+    late = agreed_time(head) - one.created_at >= service.policy.withdrawal_wait
     shown = (late or not under_way) and (
         await _is_there(service, service.reader, one) and await _is_witnessed(service, one)
     )

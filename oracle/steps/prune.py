@@ -7,9 +7,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from oracle import log
+from oracle.clock import agreed_time
 from oracle.store import retention
 from oracle.store.cursors import get_cursor
-from oracle.store.engine import now
 from oracle.store.retention import Mark
 
 if TYPE_CHECKING:
@@ -32,7 +32,6 @@ async def prune(service: Service, head: Block) -> int:
 
     Does not: prune what its requester can still cancel, or what tells where a seed came from.
     """
-    del head
     if not service.keep_days:
         return 0
     place = (service.chain_id, service.contract)
@@ -44,7 +43,7 @@ async def prune(service: Service, head: Block) -> int:
             connection,
             *place,
             up_to_block=cursor.anchor_number - service.window,
-            before=now() - round(service.keep_days * _DAY),
+            before=agreed_time(head) - round(service.keep_days * _DAY),
             limit=SLICE,
         )
     if not doomed:

@@ -45,9 +45,11 @@ async def refill(
     target: int,
     *,
     max_age_hours: float | None = None,
+    at: int | None = None,
 ) -> Refilled:
     """
-    Destroy what waited too long in the pool, then draw once if it is below its target.
+    Destroy what waited too long in the pool until `at`, in milliseconds since 1970 (now, unless
+    told), then draw once if it is below its target.
 
     Guarantees: how many and which sources are mixed is decided, and written down, before any of
     them is drawn from; every block mixes its own bytes of each of them with the operating
@@ -55,7 +57,7 @@ async def refill(
     unbound blocks are never more than the target.
     """
     if max_age_hours is not None:
-        before = now() - round(max_age_hours * _HOUR)
+        before = (now() if at is None else at) - round(max_age_hours * _HOUR)
         supplies.forget_older(before)
         if expired := await destroy_older(database, pool, before):
             log.get().info("blocks_expired", blocks=expired, max_age_hours=max_age_hours)

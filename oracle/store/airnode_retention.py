@@ -16,7 +16,6 @@ from oracle.request import State
 from oracle.store import retention
 from oracle.store.airnode import airnode_purpose
 from oracle.store.airnode_evidence import FOREIGN
-from oracle.store.engine import now
 from oracle.store.retention import Finish
 from oracle.store.schema import airnode_requests as table
 from oracle.store.schema import request_events
@@ -30,30 +29,28 @@ if TYPE_CHECKING:
     from oracle.store.pool import Pool
     from oracle.store.retention import Finished
 
-_DAY = 86_400_000  # milliseconds
 
-
-async def finished(
+async def finished(  # noqa: PLR0913
     connection: AsyncConnection,
     chain_id: int,
     contract: str,
     *,
     up_to_block: int,
     before: int,
+    drawn_before: int,
     limit: int,
 ) -> list[Finished]:
     """
     Return requests that can be pruned, made and settled up to a block, finished before a time in
-    milliseconds since 1970, and with no transaction under way.
+    milliseconds since 1970, with a number drawn before another, and with no transaction under way.
 
     Does not: return what was answered with another store's number, which is evidence; what counts
     for its sponsor's numbers of a day; or an orphaned request that keeps its number.
     """
-    yesterday = min(before, now() - _DAY)
     rules: dict[State, tuple[ColumnElement[bool], ...]] = {
         State.DONE: (
             table.c.outcome_block <= up_to_block,
-            table.c.drawn_at.is_(None) | (table.c.drawn_at < yesterday),
+            table.c.drawn_at.is_(None) | (table.c.drawn_at < drawn_before),
             ~exists().where(
                 request_events.c.chain_id == table.c.chain_id,
                 request_events.c.contract == table.c.contract,

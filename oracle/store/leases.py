@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 #: The one that keeps the pool filled; the others are named after what they serve.
 POOL = "pool"
+# After any time that there is.
+_NEVER = (1 << 63) - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,11 +107,19 @@ async def peers(connection: AsyncConnection, node: str, since: int) -> list[Peer
     ]
 
 
-async def claim(
-    tx: AsyncConnection, node: str, names: Collection[str], many: int, free_since: int, until: int
+async def claim(  # noqa: PLR0913
+    tx: AsyncConnection,
+    node: str,
+    names: Collection[str],
+    many: int,
+    free_since: int,
+    until: int,
+    *,
+    never_after: int = _NEVER,
 ) -> dict[str, Lease]:
     """
-    Take up to `many` of the leases that expired, or were given back, at a time or before.
+    Take up to `many` of the leases that expired, or were given back, at a time or before; or that
+    end after a time at which none can end.
 
     What another node is about to take or to write under is passed over, not waited for.
     """
@@ -117,7 +127,9 @@ async def claim(
         select(leases.c.name, leases.c.token)
         .where(
             leases.c.name.in_(list(names)),
-            leases.c.expires_at <= free_since,
+            # What ends later than any lease can is of a holder that died before the database's
+            # clock went back.
+            (leases.c.expires_at <= free_since) | (leases.c.expires_at > never_after),
         )
         .order_by(leases.c.name)
         .limit(many)

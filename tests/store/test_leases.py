@@ -126,6 +126,24 @@ async def test_work_is_shared_with_a_node_that_joins_and_taken_over_when_it_dies
     assert held(first) == set(NAMES)
 
 
+async def test_work_of_a_dead_node_is_taken_over_after_the_databases_clock_went_back(
+    shared: TimedDatabase, time: Time, tmp_path: Path
+) -> None:
+    await join(shared, tmp_path / "dead")
+    time.now -= 100 * LASTS
+    heir = await join(shared, tmp_path / "heir")
+    assert held(heir) == set(NAMES)
+
+
+async def test_a_lease_that_lives_is_not_taken_by_a_clock_that_is_a_little_behind(
+    shared: TimedDatabase, time: Time, tmp_path: Path
+) -> None:
+    await join(shared, tmp_path / "a")
+    time.now -= LASTS // 2
+    newcomer = await join(shared, tmp_path / "b")
+    assert held(newcomer) == set()
+
+
 async def test_a_node_that_leaves_frees_its_work_at_once(
     shared: TimedDatabase, tmp_path: Path
 ) -> None:

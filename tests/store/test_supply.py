@@ -567,3 +567,19 @@ async def test_a_database_that_goes_away_while_sources_are_asked_is_one_error_th
     for source in gone:
         source.script.clear()
     assert (await refill(database, pool, supplies, 8)).blocks == 8
+
+
+@pytest.mark.parametrize("jump", [40 * 86_400, -40 * 86_400])
+async def test_clock_that_jumps_and_comes_back_neither_stops_a_source_nor_empties_its_account(
+    database: Database, pool: Pool, supply: Callable[..., Supply], clock: Clock, jump: int
+) -> None:
+    quota = Quota(requests=100)
+    supplies = together(supply(Scripted("a", DOWN), quota=quota))
+    clock.now += jump
+    assert (await refill(database, pool, supplies, 4)).blocks == 0
+    clock.now -= jump
+    done = await refill(database, pool, supplies, 4)
+    assert done.blocks == 4, "a pause that was made ahead of its time is over"
+    known = await record(database, "a")
+    assert known.used_requests == (2 if jump > 0 else 1)
+    assert known.period_began == 1000 * datetime(2026, 3, 1, tzinfo=UTC).timestamp()
