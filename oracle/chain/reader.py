@@ -137,8 +137,12 @@ class Web3Reader:
     Does not: retry, or fall over to another endpoint.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, timeout: float = TIMEOUT) -> None:
+        """
+        Speak to a URL; an answer is waited for so many seconds.
+        """
         self.name = redact_urls(url)
+        self._timeout = timeout
         self._words = Words(url)
         self.span = Span()
         self._url = url
@@ -146,7 +150,7 @@ class Web3Reader:
         self._web3 = AsyncWeb3(
             AsyncHTTPProvider(
                 url,
-                request_kwargs={"timeout": aiohttp.ClientTimeout(total=TIMEOUT)},
+                request_kwargs={"timeout": aiohttp.ClientTimeout(total=timeout)},
                 exception_retry_configuration=None,
             ),
             # They resolve names and ask for the chain id before every call.
@@ -333,7 +337,7 @@ class Web3Reader:
         """
         if self._session is None:
             self._session = aiohttp.ClientSession(
-                raise_for_status=True, timeout=aiohttp.ClientTimeout(total=TIMEOUT)
+                raise_for_status=True, timeout=aiohttp.ClientTimeout(total=self._timeout)
             )
             await self._web3.provider.cache_async_session(self._session)
 
@@ -368,7 +372,7 @@ class Web3Reader:
         Say why there is no answer.
         """
         if isinstance(error, TimeoutError):
-            return EndpointError(f"{self.name} does not answer within {TIMEOUT:.0f} seconds")
+            return EndpointError(f"{self.name} does not answer within {self._timeout:.0f} seconds")
         if isinstance(error, aiohttp.ClientResponseError):
             if error.status == _TOO_MANY_REQUESTS:
                 asked = error.headers.get("Retry-After") if error.headers else None

@@ -117,7 +117,8 @@ class Site:
             self.folder,
         )
         self.stack.push_async_callback(self._anvil.stop)
-        self.reader = Web3Reader(url)
+        # A loaded machine is no fault of the schedule's.
+        self.reader = Web3Reader(url, timeout=120)
         self.stack.push_async_callback(self.reader.close)
         self.stack.push_async_callback(self._stop_gateway)
         await self.start_gateway()
