@@ -231,7 +231,7 @@ class Runner:
                         continue
                     service = await link.connect(seat.database, self.pool)
                     head = await service.reader.block()
-                    self._reached = max(self._reached or 0, agreed_time(head))
+                    self._reached = max(self._reached or 0, agreed_time(service, head))
                     here = (head.hash, self._refills)
                     if here != seen:
                         moved = await walk(service, head)

@@ -244,7 +244,7 @@ def _is_too_old(service: AirnodeService, answer: Answer, head: Block) -> bool:
     limit = service.policy.max_age
     if limit is None or answer.exposed_at is not None:
         return False
-    return agreed_time(head) - answer.created_at > limit
+    return agreed_time(service, head) - answer.created_at > limit
 
 
 async def _templates(
@@ -346,7 +346,7 @@ async def _let_draw(
     async with service.database.read() as connection:
         left = await service.pool.fresh(connection)
         today = await airnode.drawn_since(
-            connection, service.chain_id, service.contract, agreed_time(head) - _DAY
+            connection, service.chain_id, service.contract, agreed_time(service, head) - _DAY
         )
     cap = service.policy.draws_per_day
     fresh: list[tuple[_Tracked, Wanted]] = []
@@ -379,7 +379,7 @@ async def _write(service: AirnodeService, head: Block, verdicts: _Verdicts) -> N
             await airnode.put(tx, [tracked.request.key], failure=why)
         answers = await airnode.answers(tx, [one.request.key for one, _ in verdicts.drawn])
         alike: dict[tuple[int, bool, int], list[RequestKey]] = {}
-        at = agreed_time(head)
+        at = agreed_time(service, head)
         for tracked, want in verdicts.drawn:
             key = tracked.request.key
             drawn_at = answers[key].drawn_at or at

@@ -34,7 +34,7 @@ async def prune_airnode(service: AirnodeService, head: Block) -> int:
     """
     if not service.keep_days:
         return 0
-    place, at = (service.chain_id, service.contract), agreed_time(head)
+    place, at = (service.chain_id, service.contract), agreed_time(service, head)
     async with service.database.read() as connection:
         cursor = await get_cursor(connection, *place)
         if cursor is None:

@@ -171,7 +171,7 @@ async def sign_airnode(service: AirnodeService, head: Block) -> int:
     purses = await _purses(service, {one.request.sponsor for one in ready})
     if shown != await shown_by(service, service.reader, shown):
         raise InconsistentChainError("a request's block was replaced: it is read again")
-    at = agreed_time(head)
+    at = agreed_time(service, head)
     made = {
         one.request.key: _make(
             service, one, answers[one.request.key], tried.get(one.request.key), cap, at

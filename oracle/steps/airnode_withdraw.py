@@ -78,7 +78,7 @@ async def _look_at(service: AirnodeService, one: Withdrawal, head: Block, tariff
             [SlotState.SIGNED, SlotState.SENT],
             table.c.wallet == lane.wallet,
         )
-    late = agreed_time(head) - one.created_at >= service.policy.withdrawal_wait
+    late = agreed_time(service, head) - one.created_at >= service.policy.withdrawal_wait
     shown = (late or not under_way) and (
         await _is_there(service, service.reader, one) and await _is_witnessed(service, one)
     )

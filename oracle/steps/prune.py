@@ -43,7 +43,7 @@ async def prune(service: Service, head: Block) -> int:
             connection,
             *place,
             up_to_block=cursor.anchor_number - service.window,
-            before=agreed_time(head) - round(service.keep_days * _DAY),
+            before=agreed_time(service, head) - round(service.keep_days * _DAY),
             limit=SLICE,
         )
     if not doomed:

@@ -18,6 +18,8 @@ from tests.integration.test_airnode_retention import tombstones
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from tests.integration.test_airnode import Node
+
 pytestmark = [pytest.mark.integration, pytest.mark.asyncio(loop_scope="session")]
 
 __all__ = ["new_node"]
@@ -37,10 +39,21 @@ def jump(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     return by
 
 
+async def real_chain(new_node: Any, **settings: Any) -> Node:
+    """
+    Return a node that takes its chain for a real one, whose blocks have the time of the world.
+    """
+    node: Node = await new_node(**settings)
+    node.service = replace(node.service, devnet=False)
+    await node.rpc("evm_setTime", int(time.time()))
+    await node.rpc("anvil_mine", "0x1")
+    return node
+
+
 async def test_request_is_not_too_old_by_a_jump_forward(
     new_node: Any, jump: Callable[[int], None]
 ) -> None:
-    node = await new_node(max_age_hours=24)
+    node = await real_chain(new_node, max_age_hours=24)
     request = await node.ask()
     await node.rpc("anvil_setBalance", request.sponsor_wallet, "0x0")
     await node.walk()
@@ -57,7 +70,7 @@ async def test_request_is_not_too_old_by_a_jump_forward(
 async def test_callback_that_fails_is_held_through_a_jump(
     new_node: Any, jump: Callable[[int], None], by: int
 ) -> None:
-    node = await new_node()
+    node = await real_chain(new_node)
     consumer = await deploy_moody(node, REVERTING)
     request = await node.ask_from(consumer)
     jump(by)
@@ -74,7 +87,7 @@ async def test_callback_that_fails_is_held_through_a_jump(
 async def test_sponsor_gets_no_second_days_numbers_by_a_jump_forward(
     new_node: Any, jump: Callable[[int], None]
 ) -> None:
-    node = await new_node()
+    node = await real_chain(new_node)
     node.service = replace(node.service, policy=replace(node.service.policy, draws_per_day=1))
     first, second = await node.ask(), await node.ask()
     await node.serve()
@@ -87,7 +100,7 @@ async def test_sponsor_gets_no_second_days_numbers_by_a_jump_forward(
 async def test_nothing_is_pruned_by_a_jump_forward(
     new_node: Any, jump: Callable[[int], None]
 ) -> None:
-    node = await new_node()
+    node = await real_chain(new_node)
     request = await node.ask()
     await node.serve()
     await node.serve()

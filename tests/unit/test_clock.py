@@ -6,6 +6,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -30,6 +32,7 @@ pytestmark = pytest.mark.unit
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC).timestamp()
 DAY = 86_400
+SERVICE: Any = SimpleNamespace(devnet=False)
 seconds = st.integers(0, 400 * DAY)
 FAILURES: list[SourceError] = [
     SourceUnavailableError("down"),
@@ -53,11 +56,11 @@ def test_a_jump_of_one_clock_ends_no_wait_early(jump: int, lag: int) -> None:
     )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(clock, "now", lambda: 1000 * (int(NOON) + jump))
-        assert agreed_time(head) <= 1000 * int(NOON) + AHEAD
-        assert agreed_time(head) <= 1000 * (int(NOON) + jump)
+        assert agreed_time(SERVICE, head) <= 1000 * int(NOON) + AHEAD
+        assert agreed_time(SERVICE, head) <= 1000 * (int(NOON) + jump)
         # An endpoint that is ahead is no more believed than this machine.
         ahead = replace(head, timestamp=int(NOON) + 400 * DAY)
-        assert agreed_time(ahead) <= 1000 * (int(NOON) + jump)
+        assert agreed_time(SERVICE, ahead) <= 1000 * (int(NOON) + jump)
 
 
 @pytest.mark.parametrize("error", FAILURES)
