@@ -11,6 +11,7 @@ from oracle import log
 from oracle.chain.wallets import UnsignedTransaction
 from oracle.errors import OracleError
 from oracle.store import nonces, transactions
+from oracle.store.schema import attempts
 from oracle.store.transactions import (
     Attempt,
     NewSlot,
@@ -258,4 +259,5 @@ def open_attempt(key: PoolKey, attempt: Attempt) -> bytes:
     Return the signed bytes of an attempt, whoever's wallet signed them.
     """
     assert attempt.sealed is not None, "the bytes of an open slot are kept"
-    return key.open(attempt.sealed, attempt_context(attempt.transaction_hash))
+    context = attempt_context(attempt.transaction_hash)
+    return key.open(attempt.sealed, context, table=attempts.name)

@@ -22,6 +22,7 @@ from oracle.store import leases
 from oracle.store.engine import Access
 from oracle.store.pool import Pool
 from oracle.store.seal import EpochFile, PoolKey
+from oracle.store.soundness import check_sound
 from tests.factories import make_block
 from tests.model_chain import Mined, ModelChain, World
 from tests.model_coordinator import WINDOW, Coordinator
@@ -165,6 +166,8 @@ class Node:
         self.database = await FragileDatabase.open_file(
             self.folder / "oracle.db", Access.NODE if migrate else Access.ACT
         )
+        async with self.database.read() as connection:
+            await check_sound(connection)
         self.database.tripwire = self.tripwire
         self.pool = Pool(PoolKey(KEY), EpochFile(self.folder / "epoch"))
         await self.pool.unlock(self.database)

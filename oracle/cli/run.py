@@ -67,6 +67,7 @@ async def compose(settings: Settings, stack: AsyncExitStack, *, alone: bool = Fa
     from oracle.runner import Runner  # noqa: PLC0415
     from oracle.store.engine import Access, Database  # noqa: PLC0415
     from oracle.store.pool import Pool  # noqa: PLC0415
+    from oracle.store.soundness import check_sound  # noqa: PLC0415
 
     key, epoch = load_pool_key(settings.pool)
     epoch.check_writable()
@@ -79,6 +80,8 @@ async def compose(settings: Settings, stack: AsyncExitStack, *, alone: bool = Fa
 
     database = await Database.open(settings.database, Access.SOLE if alone else Access.NODE)
     stack.push_async_callback(database.close)
+    async with database.read() as connection:
+        await check_sound(connection)
     pool = Pool(key, epoch)
     membership = Membership(database, pool)
     if database.is_shared:

@@ -16,6 +16,7 @@ from oracle.faults import fault_point
 from oracle.freed import agree_on_nonces
 from oracle.lane import open_attempt
 from oracle.store import nonces, transactions
+from oracle.store.soundness import damaged
 from oracle.store.transactions import Attempt, Purpose, Slot, SlotState
 from oracle.together import together
 
@@ -87,6 +88,8 @@ async def send(service: ChainService[Any], head: Block) -> int:
         return moved
     async with service.database.read() as connection:
         attempts = await transactions.attempts_among(connection, [slot.id for slot in open_])
+    if bare := [slot for slot in open_ if not attempts[slot.id]]:
+        raise damaged("attempts", f"transaction {bare[0].id} has none of its bytes")
     landed = await _find_receipts(service, open_, attempts, used)
     await _record_mined(service, landed)
     mined = {slot.id for slot, _ in landed}

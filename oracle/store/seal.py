@@ -79,17 +79,18 @@ class PoolKey:
         nonce = os.urandom(NONCE_BYTES)
         return Sealed(nonce, self._cipher.encrypt(nonce, plaintext, context))
 
-    def open(self, sealed: Sealed, context: bytes) -> bytes:
+    def open(self, sealed: Sealed, context: bytes, *, table: str = "blocks") -> bytes:
         """
-        Decrypt a record; raises `PoolKeyError` when it was changed, moved, or sealed by another
-        key.
+        Decrypt a record of a table; raises `PoolKeyError` when it was changed, moved, or sealed by
+        another key.
         """
         try:
             return self._cipher.decrypt(sealed.nonce, sealed.ciphertext, context)
         except InvalidTag:
             raise PoolKeyError(
-                "a record of the pool does not open with this key: it was changed, or the key is "
-                "another one"
+                f"a row of the table {table} does not open with this pool key: give the node the "
+                "right key, or, where the row was changed, restore the newest backup or build a "
+                "new database from the chain with `oracle recover`"
             ) from None
 
     def digest(self, data: bytes) -> bytes:
@@ -116,7 +117,7 @@ class PoolKey:
         """
         Take over the key of the digests from the pool key before this one.
         """
-        self._digest_key = self.open(sealed, _DIGEST_KEY_CONTEXT)
+        self._digest_key = self.open(sealed, _DIGEST_KEY_CONTEXT, table="settings")
 
 
 @dataclass(frozen=True, slots=True)
