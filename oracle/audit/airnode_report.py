@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from oracle.audit.report import Finding, Listing
+from oracle.audit.findings import Findings, Listing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,7 +24,7 @@ class Waiting:
 
 
 @dataclass(kw_only=True)
-class AirnodeReport:
+class AirnodeReport(Findings):
     """
     An audit of one Airnode on one AirnodeRrpV0, from block `first` to `block`; it is clean without
     a finding.
@@ -34,11 +34,8 @@ class AirnodeReport:
     store that this one is a backup of.
     """
 
-    chain_id: int
-    contract: str
     airnode: str
     first: int
-    block: int
     requests: int = 0
     fulfilled: int = 0
     failed_callbacks: int = 0
@@ -57,17 +54,3 @@ class AirnodeReport:
     unfunded: Listing[Waiting] = field(default_factory=Listing)
     withdrawals_late: Listing[Waiting] = field(default_factory=Listing)
     before_restore: Listing[bytes] = field(default_factory=Listing)
-    findings: Listing[Finding] = field(default_factory=Listing)
-
-    @property
-    def clean(self) -> bool:
-        """
-        Whether nothing was found.
-        """
-        return not self.findings.count
-
-    def find(self, code: str, detail: str, request_id: bytes | None = None) -> None:
-        """
-        Add a finding.
-        """
-        self.findings.add(Finding(code=code, detail=detail, request_id=request_id))

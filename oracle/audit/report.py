@@ -1,29 +1,12 @@
 """
-What an audit says: counts, money, lists and findings.
+What the audit of a coordinator says: counts, money, lists and findings.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Generic, TypeVar
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-_T = TypeVar("_T")
-# A chain can hold more than anybody reads: the rest is counted.
-_KEPT = 1000
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """
-    Something that does not fit: a machine-readable `code` and one sentence.
-    """
-
-    code: str
-    detail: str
-    request_id: bytes | None = None
+from oracle.audit.findings import Findings, Listing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,34 +18,6 @@ class Named:
     index: int
     request_id: bytes | None
     reason: str
-
-
-class Listing(Generic[_T]):
-    """
-    A list that keeps its first thousand entries and counts all.
-    """
-
-    def __init__(self) -> None:
-        self.count = 0
-        self._kept: list[_T] = []
-
-    def add(self, entry: _T) -> None:
-        """
-        Add an entry.
-        """
-        self.count += 1
-        if len(self._kept) < _KEPT:
-            self._kept.append(entry)
-
-    @property
-    def is_full(self) -> bool:
-        """
-        Whether what is added is counted only.
-        """
-        return self.count >= _KEPT
-
-    def __iter__(self) -> Iterator[_T]:
-        return iter(self._kept)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +47,7 @@ class Money:
 
 
 @dataclass(kw_only=True)
-class Report:
+class Report(Findings):
     """
     An audit of one coordinator as of a block; it is clean without a finding.
 
@@ -101,9 +56,6 @@ class Report:
     through other contracts and have roots that are not of this store.
     """
 
-    chain_id: int
-    contract: str
-    block: int
     requests: int = 0
     fulfilled: int = 0
     cancelled: int = 0
@@ -119,17 +71,3 @@ class Report:
     withheld: Listing[Named] = field(default_factory=Listing)
     exposed: Listing[Named] = field(default_factory=Listing)
     overdue: Listing[Named] = field(default_factory=Listing)
-    findings: Listing[Finding] = field(default_factory=Listing)
-
-    @property
-    def clean(self) -> bool:
-        """
-        Whether nothing was found.
-        """
-        return not self.findings.count
-
-    def find(self, code: str, detail: str, request_id: bytes | None = None) -> None:
-        """
-        Add a finding.
-        """
-        self.findings.add(Finding(code=code, detail=detail, request_id=request_id))

@@ -11,9 +11,10 @@ from eth_abi.abi import encode
 from hypothesis import given
 from hypothesis import strategies as st
 
+from oracle.audit.findings import Listing
 from oracle.audit.ledger import FULFILLED, PENDING, Ledger
 from oracle.audit.money import Storage, settle_accounts
-from oracle.audit.report import Listing, Report
+from oracle.audit.report import Report
 from oracle.chain.ranges import logs_in_ranges
 from oracle.errors import EndpointError, InconsistentChainError
 from oracle.evm import Log
