@@ -1,22 +1,19 @@
 """
 The chain's own book of an Airnode: every request, answer and withdrawal, entered log by log.
-
-It lies in a temporary SQLite file that grows with the chain, while memory does not.
 """
 
 from __future__ import annotations
 
-import sqlite3
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from oracle.audit.scratch import ChainEntry, Scratch
 from oracle.evm import keccak
 from oracle.verify import airnode_events as events
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from types import TracebackType
-    from typing import Any, Self
+    from typing import Any
 
     from oracle.audit.airnode_report import AirnodeReport
     from oracle.evm import Log
@@ -37,10 +34,14 @@ CREATE TABLE withdrawals (
     id BLOB PRIMARY KEY, sponsor TEXT, block INTEGER, paid_block INTEGER
 ) WITHOUT ROWID;
 """
+_COLUMNS = (
+    "id, state, block, hash, tx, log_index, sponsor, wallet, number, settled_block, settled_hash,"
+    " settled_tx, kept, reason, exposed, held"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class Entry(ChainEntry):
     """
     A request as the chain tells it up to the audited block; one that was made before the first
     audited block has no place. `number` is the hash of what it was answered with.
@@ -48,18 +49,12 @@ class Entry:
     `kept` and what follows is the store's word, once it was asked.
     """
 
-    request_id: bytes
-    state: str
-    block: int | None
     block_hash: bytes | None
     transaction_hash: bytes | None
     log_index: int | None
     sponsor: str | None
     wallet: str | None
     number: bytes | None
-    settled_block: int | None
-    settled_hash: bytes | None
-    settled_transaction: bytes | None
     kept: str | None
     reason: str | None
     exposed: bool
@@ -78,29 +73,15 @@ class WithdrawalEntry:
     paid_block: int | None
 
 
-class AirnodeLedger:
+class AirnodeLedger(Scratch[Entry]):
     """
     The book of one Airnode. Logs are entered in the chain's order; what contradicts the protocol
     goes to the report at once.
     """
 
     def __init__(self, report: AirnodeReport) -> None:
+        super().__init__(_SCHEMA, _COLUMNS)
         self.report = report
-        # An empty name is a file that SQLite deletes by itself.
-        self._book = sqlite3.connect("", isolation_level=None)
-        self._book.executescript(_SCHEMA)
-        self._book.execute("BEGIN")
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._book.close()
 
     def enter(self, log: Log) -> None:
         """
@@ -129,22 +110,18 @@ class AirnodeLedger:
         derived = events.airnode_id_of(report.chain_id, report.contract, asked)
         if derived != id_ or asked.chain_id != report.chain_id:
             report.find("id_differs", "its id is not the hash of what its log says", id_)
-        try:
-            self._book.execute(
-                "INSERT INTO requests (id, state, block, hash, tx, log_index, sponsor, wallet)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                (
-                    id_,
-                    OPEN,
-                    log.block_number,
-                    log.block_hash,
-                    log.transaction_hash,
-                    log.index,
-                    asked.sponsor,
-                    asked.sponsor_wallet,
-                ),
-            )
-        except sqlite3.IntegrityError:
+        added = self._insert(
+            "requests",
+            id=id_,
+            state=OPEN,
+            block=log.block_number,
+            hash=log.block_hash,
+            tx=log.transaction_hash,
+            log_index=log.index,
+            sponsor=asked.sponsor,
+            wallet=asked.sponsor_wallet,
+        )
+        if not added:
             report.find("made_twice", "it was there before", id_)
             return
         report.requests += 1
@@ -159,9 +136,7 @@ class AirnodeLedger:
             report.earlier += 1
             if report.first == 0:
                 report.find("never_made", f"it was {state}, and no log makes it", request_id)
-            self._book.execute(
-                "INSERT INTO requests (id, state) VALUES (?, ?)", (request_id, OPEN)
-            )
+            self._insert("requests", id=request_id, state=OPEN)
         elif entry.state != OPEN:
             report.duplicates += 1
             report.find(
@@ -171,11 +146,7 @@ class AirnodeLedger:
                 request_id,
             )
             return False
-        self._book.execute(
-            "UPDATE requests SET state = ?, settled_block = ?, settled_hash = ?, settled_tx = ?"
-            " WHERE id = ?",
-            (state, log.block_number, log.block_hash, log.transaction_hash, request_id),
-        )
+        self._end(request_id, state, log)
         return True
 
     def put_number(self, request_id: bytes, data: bytes) -> None:
@@ -183,22 +154,21 @@ class AirnodeLedger:
         Note with what a request was answered. No number answers two requests.
         """
         number = keccak(data)
-        self._book.execute("UPDATE requests SET number = ? WHERE id = ?", (number, request_id))
-        try:
-            self._book.execute("INSERT INTO numbers VALUES (?, ?)", (number, request_id))
-        except sqlite3.IntegrityError:
+        self._update(request_id, number=number)
+        if not self._insert("numbers", number=number, id=request_id):
             self.report.numbers_reused += 1
             self.report.find(
                 "number_reused", "it was answered as another request was before", request_id
             )
 
     def _withdrawal_asked(self, wish: events.WithdrawalAsked) -> None:
-        try:
-            self._book.execute(
-                "INSERT INTO withdrawals (id, sponsor, block) VALUES (?, ?, ?)",
-                (wish.withdrawal_id, wish.sponsor, wish.log.block_number),
-            )
-        except sqlite3.IntegrityError:
+        added = self._insert(
+            "withdrawals",
+            id=wish.withdrawal_id,
+            sponsor=wish.sponsor,
+            block=wish.log.block_number,
+        )
+        if not added:
             self.report.find(
                 "made_twice", f"withdrawal 0x{wish.withdrawal_id.hex()} was made twice"
             )
@@ -219,12 +189,6 @@ class AirnodeLedger:
             return
         self.report.withdrawals_paid += 1
 
-    def get(self, request_id: bytes) -> Entry | None:
-        """
-        Return a request.
-        """
-        return next(self._entries("WHERE id = ?", request_id), None)
-
     def in_state(self, state: str) -> Iterator[Entry]:
         """
         Yield the requests in a state, in the chain's order.
@@ -243,7 +207,7 @@ class AirnodeLedger:
         """
         Put a request into another state.
         """
-        self._book.execute("UPDATE requests SET state = ? WHERE id = ?", (state, request_id))
+        self._update(request_id, state=state)
 
     def mark_seen(
         self, request_id: bytes, *, kept: str, reason: str | None, exposed: bool, held: bool
@@ -251,11 +215,7 @@ class AirnodeLedger:
         """
         Remember what the store says of a request.
         """
-        self._book.execute(
-            "UPDATE requests SET seen = 1, kept = ?, reason = ?, exposed = ?, held = ?"
-            " WHERE id = ?",
-            (kept, reason, exposed, held, request_id),
-        )
+        self._update(request_id, seen=1, kept=kept, reason=reason, exposed=exposed, held=held)
 
     def unseen(self, last_block: int) -> Iterator[Entry]:
         """
@@ -280,29 +240,22 @@ class AirnodeLedger:
             for row in rows
         ]
 
-    def _entries(self, where: str, *values: object) -> Iterator[Entry]:
-        columns = (
-            "id, state, block, hash, tx, log_index, sponsor, wallet, number, settled_block,"
-            " settled_hash, settled_tx, kept, reason, exposed, held"
+    def _read(self, row: tuple[Any, ...]) -> Entry:
+        return Entry(
+            request_id=row[0],
+            state=row[1],
+            block=row[2],
+            block_hash=row[3],
+            transaction_hash=row[4],
+            log_index=row[5],
+            sponsor=row[6],
+            wallet=row[7],
+            number=row[8],
+            settled_block=row[9],
+            settled_hash=row[10],
+            settled_transaction=row[11],
+            kept=row[12],
+            reason=row[13],
+            exposed=bool(row[14]),
+            held=bool(row[15]),
         )
-        query = f"SELECT {columns} FROM requests {where}"  # noqa: S608 - no value is in it
-        row: Any
-        for row in self._book.execute(query, values):
-            yield Entry(
-                request_id=row[0],
-                state=row[1],
-                block=row[2],
-                block_hash=row[3],
-                transaction_hash=row[4],
-                log_index=row[5],
-                sponsor=row[6],
-                wallet=row[7],
-                number=row[8],
-                settled_block=row[9],
-                settled_hash=row[10],
-                settled_transaction=row[11],
-                kept=row[12],
-                reason=row[13],
-                exposed=bool(row[14]),
-                held=bool(row[15]),
-            )

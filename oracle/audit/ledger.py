@@ -1,23 +1,20 @@
 """
 The chain's own book: every request, root and payment of a coordinator, entered log by log.
-
-It lies in a temporary SQLite file that grows with the chain, while memory does not.
 """
 
 from __future__ import annotations
 
-import sqlite3
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from oracle.audit.scratch import ChainEntry, Scratch
 from oracle.errors import InconsistentChainError
 from oracle.verify import events
 from oracle.verify.events import BATCH, domain_of, id_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from types import TracebackType
-    from typing import Any, Self
+    from typing import Any
 
     from oracle.audit.report import Report
     from oracle.evm import Log
@@ -37,29 +34,28 @@ CREATE TABLE roots (first INTEGER PRIMARY KEY, root BLOB NOT NULL, block INTEGER
     log_index INTEGER NOT NULL);
 CREATE TABLE seeds (seed BLOB PRIMARY KEY, seed_index INTEGER NOT NULL) WITHOUT ROWID;
 """
+_COLUMNS = (
+    "id, requester, terms, user_seed, block, hash, tx, log_index, state, seed, success, output,"
+    " settled_block, settled_hash, settled_tx"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class Entry(ChainEntry):
     """
     A request as the chain tells it up to the audited block.
     """
 
-    request_id: bytes
+    block: int
     requester: str
     terms: events.Terms
     user_seed: bytes
-    block: int
     block_hash: bytes
     transaction_hash: bytes
     log_index: int
-    state: str
     seed: bytes | None
     success: bool | None
     output: bytes | None
-    settled_block: int | None
-    settled_hash: bytes | None
-    settled_transaction: bytes | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,34 +69,20 @@ class Root:
     block: int
 
 
-class Ledger:
+class Ledger(Scratch[Entry]):
     """
     The book of one coordinator. Logs are entered in the chain's order; what contradicts the
     protocol goes to the report at once.
     """
 
     def __init__(self, report: Report, window: int) -> None:
+        super().__init__(_SCHEMA, _COLUMNS)
         self.report = report
         self.window = window
         self.domain = domain_of(report.chain_id, report.contract)
         self.next_index = 0
         self.committed = 0
         self.fees = self.escrow = self.refunded = self.withdrawn = 0
-        # An empty name is a file that SQLite deletes by itself.
-        self._book = sqlite3.connect("", isolation_level=None)
-        self._book.executescript(_SCHEMA)
-        self._book.execute("BEGIN")
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._book.close()
 
     def enter(self, log: Log) -> None:
         """
@@ -122,9 +104,7 @@ class Ledger:
             case events.Fulfilled() as fulfilled:
                 self._fulfilled(fulfilled)
             case events.Failed(request_id=request_id, output=output):
-                self._book.execute(
-                    "UPDATE requests SET output = ? WHERE id = ?", (output, request_id)
-                )
+                self._update(request_id, output=output)
                 self.report.failed_callbacks += 1
             case events.Redelivered(request_id=request_id):
                 self._redelivered(request_id)
@@ -153,23 +133,19 @@ class Ledger:
                 made.request_id,
             )
         self.next_index = max(self.next_index, terms.index + 1)
-        try:
-            self._book.execute(
-                "INSERT INTO requests (id, seed_index, requester, terms, user_seed, block, hash,"
-                " tx, log_index) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (
-                    made.request_id,
-                    terms.index,
-                    made.requester,
-                    made.terms_word,
-                    made.user_seed,
-                    log.block_number,
-                    log.block_hash,
-                    log.transaction_hash,
-                    log.index,
-                ),
-            )
-        except sqlite3.IntegrityError:
+        added = self._insert(
+            "requests",
+            id=made.request_id,
+            seed_index=terms.index,
+            requester=made.requester,
+            terms=made.terms_word,
+            user_seed=made.user_seed,
+            block=log.block_number,
+            hash=log.block_hash,
+            tx=log.transaction_hash,
+            log_index=log.index,
+        )
+        if not added:
             report.find(
                 "made_twice", f"it, or its index {terms.index}, was there before", made.request_id
             )
@@ -195,15 +171,10 @@ class Ledger:
                 request_id,
             )
         self._settle(entry, FULFILLED, fulfilled.log)
-        self._book.execute(
-            "UPDATE requests SET seed = ?, success = ? WHERE id = ?",
-            (fulfilled.seed, fulfilled.success, request_id),
-        )
+        self._update(request_id, seed=fulfilled.seed, success=fulfilled.success)
         report.fulfilled += 1
         self.fees += terms.fee
-        try:
-            self._book.execute("INSERT INTO seeds VALUES (?, ?)", (fulfilled.seed, terms.index))
-        except sqlite3.IntegrityError:
+        if not self._insert("seeds", seed=fulfilled.seed, seed_index=terms.index):
             report.seeds_reused += 1
             report.find(
                 "seed_reused",
@@ -242,11 +213,7 @@ class Ledger:
         self.refunded += cancelled.amount
 
     def _settle(self, entry: Entry, state: str, log: Log) -> None:
-        self._book.execute(
-            "UPDATE requests SET state = ?, settled_block = ?, settled_hash = ?, settled_tx = ?"
-            " WHERE id = ?",
-            (state, log.block_number, log.block_hash, log.transaction_hash, entry.request_id),
-        )
+        self._end(entry.request_id, state, log)
         self.report.pending -= 1
         self.escrow -= entry.terms.fee
 
@@ -279,12 +246,6 @@ class Ledger:
                 f"and {self.committed} were committed",
             )
         self.next_index = max(self.next_index, up_to)
-
-    def get(self, request_id: bytes) -> Entry | None:
-        """
-        Return a request.
-        """
-        return next(self._entries("WHERE id = ?", request_id), None)
 
     def at(self, index: int) -> Entry | None:
         """
@@ -343,7 +304,7 @@ class Ledger:
         """
         Remember that the store knows a request.
         """
-        self._book.execute("UPDATE requests SET seen = 1 WHERE id = ?", (request_id,))
+        self._update(request_id, seen=1)
 
     def unseen(self, last_block: int) -> Iterator[Entry]:
         """
@@ -351,28 +312,21 @@ class Ledger:
         """
         return self._entries("WHERE NOT seen AND block <= ? ORDER BY seed_index", last_block)
 
-    def _entries(self, where: str, *values: object) -> Iterator[Entry]:
-        columns = (
-            "id, requester, terms, user_seed, block, hash, tx, log_index, state, seed, success,"
-            " output, settled_block, settled_hash, settled_tx"
+    def _read(self, row: tuple[Any, ...]) -> Entry:
+        return Entry(
+            request_id=row[0],
+            requester=row[1],
+            terms=events.Terms.read(row[2]),
+            user_seed=row[3],
+            block=row[4],
+            block_hash=row[5],
+            transaction_hash=row[6],
+            log_index=row[7],
+            state=row[8],
+            seed=row[9],
+            success=None if row[10] is None else bool(row[10]),
+            output=row[11],
+            settled_block=row[12],
+            settled_hash=row[13],
+            settled_transaction=row[14],
         )
-        query = f"SELECT {columns} FROM requests {where}"  # noqa: S608 - no value is in it
-        row: Any
-        for row in self._book.execute(query, values):
-            yield Entry(
-                request_id=row[0],
-                requester=row[1],
-                terms=events.Terms.read(row[2]),
-                user_seed=row[3],
-                block=row[4],
-                block_hash=row[5],
-                transaction_hash=row[6],
-                log_index=row[7],
-                state=row[8],
-                seed=row[9],
-                success=None if row[10] is None else bool(row[10]),
-                output=row[11],
-                settled_block=row[12],
-                settled_hash=row[13],
-                settled_transaction=row[14],
-            )
