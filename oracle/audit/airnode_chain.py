@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from oracle.audit.airnode_ledger import CALLBACK_FAILED, GIVEN_UP, OPEN, AirnodeLedger
 from oracle.audit.airnode_report import AirnodeReport, Waiting
-from oracle.chain.ranges import logs_in_ranges
-from oracle.errors import ConfigError, InconsistentChainError, RevertedError
+from oracle.audit.history import read_logs, unmoved
+from oracle.errors import ConfigError, RevertedError
 from oracle.evm import keccak
 from oracle.verify.airnode_proof import read_fulfillment
 
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from oracle.audit.airnode_ledger import Entry
     from oracle.chain.reader import ChainReader
 
-# Blocks per query: what they hold is in memory at once.
-_SPAN = 1000
 _PAGE = 500
 # What the store says of those that it has ended, though the chain has them open.
 _ENDED = frozenset({"rejected", "expired", "failed", "cancelled"})
@@ -57,27 +55,21 @@ async def audit_airnode_chain(reader: ChainReader, ledger: AirnodeLedger) -> Non
     Raises `InconsistentChainError` when a reorg came between.
     """
     report = ledger.report
-    hash_ = (await reader.block(report.block)).hash
     topics = (None, bytes(12) + bytes.fromhex(report.airnode[2:]))
-    async for found in logs_in_ranges(
-        reader, report.contract, report.first, report.block, span=_SPAN, topics=topics
-    ):
-        # Some endpoints tell a log twice.
-        for log in dict.fromkeys(found):
-            ledger.enter(log)
-    await _read_failures(reader, ledger)
-    for entry in ledger.in_state(OPEN):
-        if not await _is_open(reader, report, entry.request_id):
-            report.find(
-                "logs_missing",
-                "no log settles it, and the contract does not call it open: the endpoint loses "
-                "logs",
-                entry.request_id,
-            )
-    if (await reader.block(report.block)).hash != hash_:
-        raise InconsistentChainError(
-            f"block {report.block} was replaced during the audit: run it again"
-        )
+    async with unmoved(reader, report.block):
+        async for found in read_logs(reader, report, report.first, topics):
+            # Some endpoints tell a log twice.
+            for log in dict.fromkeys(found):
+                ledger.enter(log)
+        await _read_failures(reader, ledger)
+        for entry in ledger.in_state(OPEN):
+            if not await _is_open(reader, report, entry.request_id):
+                report.find(
+                    "logs_missing",
+                    "no log settles it, and the contract does not call it open: the endpoint "
+                    "loses logs",
+                    entry.request_id,
+                )
 
 
 async def _read_failures(reader: ChainReader, ledger: AirnodeLedger) -> None:

@@ -6,11 +6,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from oracle.audit.history import read_logs, unmoved
 from oracle.audit.ledger import CANCELLED, PENDING, Ledger
 from oracle.audit.money import read_storage, settle_accounts
 from oracle.audit.report import Named, Report
-from oracle.chain.ranges import logs_in_ranges
-from oracle.errors import InconsistentChainError
 from oracle.verify.checks import PENDING as STATUS_PENDING
 from oracle.verify.events import BATCH, output_of
 from oracle.verify.evidence import ask, known_code
@@ -25,8 +24,6 @@ if TYPE_CHECKING:
 
     LeavesOf = Callable[[Root], Awaitable[Sequence[bytes] | None]]
 
-# Blocks per query: what they hold is in memory at once.
-_SPAN = 1000
 # A request that can be fulfilled and has waited for this part of its window is overdue.
 _PATIENCE = 4
 
@@ -56,22 +53,20 @@ async def audit_chain(reader: ChainReader, ledger: Ledger, leaves_of: LeavesOf) 
     """
     report = ledger.report
     contract, block = report.contract, report.block
-    hash_ = (await reader.block(block)).hash
-    # First: an endpoint may keep the state of a block for minutes only, and its logs for ever.
-    storage = await read_storage(reader, contract, block)
-    start = await ask(reader, contract, "deployedAt()")
-    async for found in logs_in_ranges(reader, contract, start, block, span=_SPAN):
-        for log in found:
-            ledger.enter(log)
-    settle_accounts(ledger, storage)
-    for root in ledger.roots():
-        await _prove(reader, ledger, root, await leaves_of(root))
-    for entry in ledger.failed():
-        await _check_output(reader, report, entry)
-    await _check_pending(reader, ledger)
-    _list_late(ledger)
-    if (await reader.block(block)).hash != hash_:
-        raise InconsistentChainError(f"block {block} was replaced during the audit: run it again")
+    async with unmoved(reader, block):
+        # First: an endpoint may keep the state of a block for minutes only, and its logs for ever.
+        storage = await read_storage(reader, contract, block)
+        start = await ask(reader, contract, "deployedAt()")
+        async for found in read_logs(reader, report, start):
+            for log in found:
+                ledger.enter(log)
+        settle_accounts(ledger, storage)
+        for root in ledger.roots():
+            await _prove(reader, ledger, root, await leaves_of(root))
+        for entry in ledger.failed():
+            await _check_output(reader, report, entry)
+        await _check_pending(reader, ledger)
+        _list_late(ledger)
 
 
 async def _prove(

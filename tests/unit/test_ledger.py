@@ -12,12 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from oracle.audit.findings import Listing
+from oracle.audit.history import unmoved
 from oracle.audit.ledger import FULFILLED, PENDING, Ledger
 from oracle.audit.money import Storage, settle_accounts
 from oracle.audit.report import Report
 from oracle.chain.ranges import logs_in_ranges
 from oracle.errors import EndpointError, InconsistentChainError
-from oracle.evm import Log
+from oracle.evm import Block, Log
 from oracle.verify import events
 from tests.factories import CHAIN_ID, COORDINATOR, hash32, make_log, make_request, make_seed
 
@@ -225,4 +226,32 @@ async def test_an_endpoint_that_refuses_a_single_block_is_not_asked_for_ever() -
             9,
             span=64,
         ):
+            pass
+
+
+class ForkingReader:
+    """
+    An endpoint whose block has these hashes, one each time that it is asked for.
+    """
+
+    def __init__(self, *hashes: bytes) -> None:
+        self._hashes = iter(hashes)
+
+    async def block(self, number: int) -> Block:
+        return Block(
+            number=number,
+            hash=next(self._hashes),
+            parent_hash=bytes(32),
+            timestamp=0,
+            base_fee=0,
+            gas_limit=0,
+        )
+
+
+async def test_a_block_that_is_replaced_meanwhile_ends_an_audit() -> None:
+    one, other = hash32("block", 1), hash32("block", 2)
+    async with unmoved(ForkingReader(one, one), 7):  # type: ignore[arg-type] # nothing else is asked
+        pass
+    with pytest.raises(InconsistentChainError, match="block 7 was replaced"):
+        async with unmoved(ForkingReader(one, other), 7):  # type: ignore[arg-type] # as above
             pass
