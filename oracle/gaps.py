@@ -17,8 +17,8 @@ from oracle.store import indices
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from oracle.coordinator_service import Service
     from oracle.evm import Block
-    from oracle.service import Service
 
 # So often, in blocks, the chain's counter is held against what was seen.
 EVERY = 8

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 from oracle import log
 from oracle.airnode_service import AirnodeService
 from oracle.clock import agreed_time
+from oracle.coordinator_service import Service
 from oracle.errors import ChainError, ConfigError, OracleError
 from oracle.pace import Pace
-from oracle.service import Service
 from oracle.steps.airnode_draw import draw_airnode
 from oracle.steps.airnode_prune import prune_airnode
 from oracle.steps.airnode_sign import sign_airnode

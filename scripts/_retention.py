@@ -33,7 +33,7 @@ from oracle.store.cursors import put_setting
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from oracle.service import Service
+    from oracle.coordinator_service import Service
 
 _BLOCKS, _PER_TRANSACTION = 1000, 10
 _PASSES = 20

@@ -11,13 +11,13 @@ from eth_account import Account
 
 from oracle.chain.fees import GWEI, FeePolicy
 from oracle.chain.wallets import LocalSigner
+from oracle.coordinator_service import Service
 from oracle.errors import OracleError
 from oracle.evm import checksum_address
 from oracle.lane import Lane
 from oracle.membership import Leased
 from oracle.protocols.coordinator import CoordinatorProtocol
 from oracle.runner import walk
-from oracle.service import Service
 from oracle.store import leases
 from oracle.store.engine import Access
 from oracle.store.pool import Pool

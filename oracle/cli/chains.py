@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from oracle.chain.wallets import LocalSigner
     from oracle.chain_settings import EndpointSettings
     from oracle.config import ChainSettings
-    from oracle.service import Service
+    from oracle.coordinator_service import Service
     from oracle.store.engine import Database
     from oracle.store.pool import Pool
 
@@ -99,10 +99,10 @@ class ConfiguredChain:
     async def _build(self, database: Database, pool: Pool) -> Service:
         # Imported here: together they take a second, and `--help` needs none of them.
         from oracle.chain.fees import FeePolicy  # noqa: PLC0415
+        from oracle.coordinator_service import Service  # noqa: PLC0415
         from oracle.lane import Lane  # noqa: PLC0415
         from oracle.pricing import FeeBand  # noqa: PLC0415
         from oracle.protocols.coordinator import CoordinatorProtocol  # noqa: PLC0415
-        from oracle.service import Service  # noqa: PLC0415
 
         settings = self.settings
         view = self.endpoints.view()

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from oracle.config import Settings
+    from oracle.coordinator_service import Service
     from oracle.protocols.coordinator import Counters
     from oracle.runner import Runner
-    from oracle.service import Service
     from oracle.store.transactions import Slot
 
 _PATIENCE = 180.0

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from oracle.cli.airnodes import ConfiguredAirnode
     from oracle.cli.chains import ConfiguredChain
     from oracle.config import Settings
-    from oracle.service import Service
+    from oracle.coordinator_service import Service
     from oracle.store.engine import Database
     from oracle.store.pool import Pool
 

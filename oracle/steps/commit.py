@@ -15,8 +15,8 @@ from oracle.store.batches import Batch, BatchState
 from oracle.store.transactions import Purpose, SlotState
 
 if TYPE_CHECKING:
+    from oracle.coordinator_service import Service
     from oracle.evm import Block
-    from oracle.service import Service
 
 # Roots per transaction: 16 make a runway of 4,096 seeds in one.
 MAX_ROOTS = 16

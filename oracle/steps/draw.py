@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
     from sqlalchemy.ext.asyncio import AsyncConnection
 
+    from oracle.coordinator_service import Service
     from oracle.evm import Block
     from oracle.request import RandomnessRequest, RequestKey
-    from oracle.service import Service
 
 
 async def draw(service: Service, head: Block) -> int:

@@ -17,10 +17,10 @@ from oracle.store import costs, transactions
 from oracle.store.transactions import Purpose, SlotState
 
 if TYPE_CHECKING:
+    from oracle.coordinator_service import Service
     from oracle.evm import Block
     from oracle.pricing import FeeBand
     from oracle.protocols.roles import Ledger
-    from oracle.service import Service
 
 # Transactions that say what serving a request takes.
 RECENT = 32

@@ -13,8 +13,8 @@ from oracle.store.cursors import get_cursor
 from oracle.store.retention import Mark
 
 if TYPE_CHECKING:
+    from oracle.coordinator_service import Service
     from oracle.evm import Block
-    from oracle.service import Service
 
 # Requests per pass: far more than a block can bring, and few enough that nothing waits for it.
 SLICE = 500

@@ -8,11 +8,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from oracle import log
+from oracle.coordinator_service import Service
 from oracle.errors import InconsistentChainError, OracleError
 from oracle.faults import fault_point
 from oracle.protocols.coordinator import BATCH
 from oracle.request import State
-from oracle.service import Service
 from oracle.store import batches, discards, transactions
 from oracle.store.batches import BatchState
 from oracle.store.transactions import SlotState

@@ -32,9 +32,9 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from oracle.chain.fees import Fees
+    from oracle.coordinator_service import Service
     from oracle.evm import Block
     from oracle.request import RequestKey, TrackedRequest
-    from oracle.service import Service
 
 # A leaf that is skipped costs some 700 gas, a transaction of its own more than 30,000.
 MAX_GAP = 32

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from oracle import log
 from oracle.chain.ranges import span_of
+from oracle.coordinator_service import Service
 from oracle.errors import EndpointError, InconsistentChainError
 from oracle.faults import fault_point
 from oracle.gaps import fill_gaps
 from oracle.protocols.coordinator import BATCH, Cancelled, Committed, Discarded
 from oracle.request import TRANSITIONS, Outcome, State
-from oracle.service import Service
 from oracle.store import batches, discards, indices, retention, transactions
 from oracle.store.batches import BatchState
 from oracle.store.book import NO_OUTCOME

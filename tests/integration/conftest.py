@@ -32,12 +32,12 @@ if TYPE_CHECKING:
 
     import pytest
 
+    from oracle.coordinator_service import Service
     from oracle.database_url import DatabaseUrl
     from oracle.evm import Receipt
     from oracle.protocols.coordinator import Counters
     from oracle.request import TrackedRequest
     from oracle.runner import Runner
-    from oracle.service import Service
 
 # All of a session's blocks stay in memory: what anvil has moved to disk, as it does after some
 # hundreds, it rolls back to without the contracts' code.

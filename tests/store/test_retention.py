@@ -15,10 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import event, func, select, text
 
+from oracle.coordinator_service import Service
 from oracle.errors import InconsistentChainError, SeedGoneError, StaleStateError
 from oracle.protocols.coordinator import Cancelled, CoordinatorProtocol
 from oracle.request import RandomnessRequest, State
-from oracle.service import Service
 from oracle.steps import watch
 from oracle.store import requests, retention, transactions
 from oracle.store.engine import Access, Database, now
