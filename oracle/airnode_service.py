@@ -5,24 +5,21 @@ One Airnode on one chain's AirnodeRrpV0, as the steps see it.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from oracle import log
+from oracle.airnode_outcomes import AirnodeOutcome, keep_public, response
 from oracle.airnode_request import (
     AirnodeRequest,
     Failed,
     Fulfilled,
 )
-from oracle.entropy.expansion import expand
 from oracle.lane import Lane
-from oracle.protocols.airnode_calls import encode_words
 from oracle.recent import Recent
 from oracle.request import Outcome, State, Tracked
 from oracle.service import MAX_REVERTS, ChainService, split_served
-from oracle.store import airnode, costs, transactions, withdrawals
+from oracle.store import airnode, costs, withdrawals
 from oracle.store.airnode import airnode_purpose
-from oracle.store.airnode_evidence import note_foreign
 from oracle.store.book import history
 from oracle.store.engine import now
 from oracle.store.schema import airnode_requests, airnode_withdrawals
@@ -30,11 +27,12 @@ from oracle.store.transactions import Purpose, SlotState
 from oracle.store.withdrawals import WithdrawalState
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Collection, Sequence
 
     from sqlalchemy import ColumnElement
     from sqlalchemy.ext.asyncio import AsyncConnection
 
+    from oracle.airnode_policy import AirnodePolicy
     from oracle.chain.fees import FeePolicy
     from oracle.chain.reader import GasEstimator
     from oracle.chain.sponsor_wallets import AirnodeKeys
@@ -42,78 +40,15 @@ if TYPE_CHECKING:
     from oracle.protocols.airnode_rrp_v0 import AirnodeProtocol
     from oracle.request import RequestKey
     from oracle.service import Replaced
-    from oracle.store.airnode import Answer
     from oracle.store.book import Book
     from oracle.store.transactions import Attempt, Slot
-    from oracle.store.withdrawals import Withdrawal
 
 
 REVERTED = "reverted"
 # Why a request waits whose wallet has enough under way.
 WALLET_BUSY = "wallet_busy"
-# How a message begins that is sent instead of a number, because the operator wants it so.
-FAILED_BY_POLICY = "Callback fails; drawn: "
-# Slots whose bytes a reorg puts back.
-_SAME_BYTES = (SlotState.SIGNED, SlotState.SENT, SlotState.MINED)
 # Anybody can ask as any number of sponsors: this many wishes and lanes are kept at once.
 WISHES, LANES = 10_000, 1_000
-
-
-def by_policy_message(data: bytes) -> str:
-    """
-    Return what a request is failed with whose callback failed until its hold was over, as the
-    operator wants it: the number that was drawn is put on record.
-    """
-    return f"{FAILED_BY_POLICY}0x{data[-32:].hex()}"
-
-
-class Choice(StrEnum):
-    """
-    What the operator wants done with a request that cannot simply be served.
-    """
-
-    DELIVER = "deliver"  #: its number goes out all the same
-    FAIL = "fail"  #: it is failed, with the reason on chain
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AirnodePolicy:
-    """
-    What the operator serves, to whom, and how; times in milliseconds.
-    """
-
-    #: Endpoint ids; true for those that answer with an array.
-    endpoints: Mapping[bytes, bool]
-    #: Contracts one of which has to let a request through; none: everybody may ask.
-    authorizers: tuple[str, ...] = ()
-    #: The only requesters or sponsors that are served; empty: all.
-    allowed: frozenset[str] = frozenset()
-    #: Whether `_minConfirmations` may lower the depth.
-    lower_confirmations: bool = False
-    #: Numbers per sponsor in a day; none: as many as it wants.
-    draws_per_day: int | None = None
-    #: Requests that wait longer are ended.
-    max_age: int | None = None
-    #: How long a number is kept back from a callback that fails, and what is done then.
-    hold: int = 3_600_000
-    held: Choice = Choice.DELIVER
-    #: What becomes of a request whose number was public before a reorg included it again.
-    exposed: Choice = Choice.DELIVER
-    #: Gas that a fulfillment gets at least.
-    gas_floor: int = 300_000
-    #: How long a withdrawal waits for what was broadcast.
-    withdrawal_wait: int = 3_600_000
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AirnodeOutcome(Outcome):
-    """
-    A fulfillment or failure as its log tells it; `data` is the response, where the log has it, and
-    `message` why it was failed.
-    """
-
-    data: bytes | None
-    message: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -254,26 +189,6 @@ class AirnodeService(ChainService[AirnodeRequest]):
             by_key.values(), key=lambda one: (one.request.block_number, one.request.log_index)
         )
 
-    async def response(
-        self, connection: AsyncConnection, keys: Mapping[RequestKey, Answer]
-    ) -> dict[RequestKey, bytes]:
-        """
-        Return the responses to requests that have their number: from the pool, or, once that is
-        erased, as the chain has them.
-        """
-        if not keys:
-            return {}
-        purposes = {airnode_purpose(key): key for key in keys}
-        seeds = await self.pool.seeds_for(connection, purposes)
-        found = {key: answer.data for key, answer in keys.items() if answer.data is not None}
-        for purpose, seed in seeds.items():
-            key = purposes[purpose]
-            answer = keys[key]
-            if answer.num_words is not None:
-                words = expand(seed, key.request_id, answer.num_words)
-                found[key] = encode_words(words, array=bool(answer.array))
-        return found
-
     async def fitting(  # noqa: D102 - ChainService
         self, open_: Sequence[tuple[Slot, Sequence[Attempt]]], head: Block
     ) -> set[int]:
@@ -337,7 +252,7 @@ class AirnodeService(ChainService[AirnodeRequest]):
                 if not await withdrawals.finish(tx, self.chain_id, self.contract, events):
                     # It keeps its transaction, which a reorg could bring back, until that is
                     # settled.
-                    await self._reopen_withdrawals(tx, slot, transaction_id=slot.id)
+                    await withdrawals.reopen(tx, slot, transaction_id=slot.id)
                 settled[slot.id] = 0
                 continue
             outcomes = {one.request_id: one for one in events if isinstance(one, AirnodeOutcome)}
@@ -356,7 +271,7 @@ class AirnodeService(ChainService[AirnodeRequest]):
         self, tx: AsyncConnection, slot: Slot, reason: str
     ) -> None:
         if slot.purpose is Purpose.WITHDRAW:
-            await self._reopen_withdrawals(tx, slot, transaction_id=None)
+            await withdrawals.reopen(tx, slot, transaction_id=None)
             return
         served = await self.book.of_transaction(tx, slot.id)
         await self._release(tx, served, reason, transaction_id=None)
@@ -365,49 +280,11 @@ class AirnodeService(ChainService[AirnodeRequest]):
         self, tx: AsyncConnection, outcomes: Sequence[tuple[Tracked[AirnodeRequest], Outcome]]
     ) -> None:
         """
-        Keep what was answered, now that it is public, if it is this store's number.
-
-        Another one is an endpoint's word, which must never become what is signed here.
+        Share the costs, and keep what was answered, see `keep_public`.
         """
         hashes = {outcome.transaction_hash for _, outcome in outcomes}
         await costs.share(tx, self.book, hashes, lambda _: 1)
-        await self._note_failed_by_policy(tx, outcomes)
-        told = {
-            tracked.request.key: outcome.data
-            for tracked, outcome in outcomes
-            if isinstance(outcome, AirnodeOutcome) and outcome.data is not None
-        }
-        known = await airnode.answers(tx, list(told))
-        ours = await self.response(tx, known)
-        by_key = {tracked.request.key: tracked for tracked, _ in outcomes}
-        await airnode.put_data(
-            tx, {key: data for key, data in told.items() if ours.get(key) == data}
-        )
-        for key in (key for key, data in told.items() if ours.get(key) != data):
-            await note_foreign(tx, by_key[key])
-            log.get().error(
-                "foreign_fulfillment",
-                request_id="0x" + key.request_id.hex(),
-                advice="a number that is not this store's was signed for this request: "
-                "another node, or an earlier copy of this database, holds the same mnemonic",
-            )
-
-    async def _note_failed_by_policy(
-        self, tx: AsyncConnection, outcomes: Sequence[tuple[Tracked[AirnodeRequest], Outcome]]
-    ) -> None:
-        """
-        Keep that a request was failed with its number: by then the message is public.
-        """
-        said = {
-            tracked.request.key: outcome.message
-            for tracked, outcome in outcomes
-            if isinstance(outcome, AirnodeOutcome)
-            and (outcome.message or "").startswith(FAILED_BY_POLICY)
-        }
-        drawn = await self.response(tx, await airnode.answers(tx, list(said)))
-        for key, data in drawn.items():
-            if said[key] == by_policy_message(data):
-                await airnode.put(tx, [key], failure=said[key])
+        await keep_public(tx, self.pool, outcomes)
 
     async def notes(self, tx: AsyncConnection, events: Sequence[object]) -> int:
         """
@@ -429,7 +306,9 @@ class AirnodeService(ChainService[AirnodeRequest]):
             for key, answer in answers.items()
             if answer.data is None and answer.exposed_at is not None
         ]
-        await airnode.put_data(tx, await self.response(tx, {key: answers[key] for key in public}))
+        await airnode.put_data(
+            tx, await response(tx, self.pool, {key: answers[key] for key in public})
+        )
         ended = await self.book.in_states(
             tx,
             self.chain_id,
@@ -462,27 +341,8 @@ class AirnodeService(ChainService[AirnodeRequest]):
         ]
         async with self.database.write() as tx:
             for one in undone:
-                await self._undo(tx, one)
+                await withdrawals.undo(tx, one)
         return len(undone)
-
-    @staticmethod
-    async def _undo(tx: AsyncConnection, one: Withdrawal) -> None:
-        after = WithdrawalState.REQUESTED
-        if one.transaction_id is not None:
-            slot = await transactions.get_slot(tx, one.transaction_id)
-            if slot.purpose is Purpose.WITHDRAW and slot.state in _SAME_BYTES:
-                after = WithdrawalState.SIGNED
-        await withdrawals.move(tx, one, after, transaction_id=one.transaction_id)
-        log.get().warning("withdrawal_undone", sponsor=one.sponsor, block=one.done_block)
-
-    @staticmethod
-    async def _reopen_withdrawals(
-        tx: AsyncConnection, slot: Slot, *, transaction_id: int | None
-    ) -> None:
-        for one in await withdrawals.of_slot(tx, slot, WithdrawalState.SIGNED):
-            await withdrawals.move(
-                tx, one, WithdrawalState.REQUESTED, transaction_id=transaction_id
-            )
 
     async def _release(
         self,

@@ -9,15 +9,15 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from oracle.airnode_service import FAILED_BY_POLICY, Choice
+from oracle.airnode_policy import FAILED_BY_POLICY, Choice
 from oracle.explain import WAITS, Reason, explain_earlier, explain_mined, explain_sent
 from oracle.request import State
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from oracle.airnode_policy import AirnodePolicy
     from oracle.airnode_request import AirnodeRequest
-    from oracle.airnode_service import AirnodePolicy
     from oracle.request import Tracked
     from oracle.store.airnode import Answer, Shortage
     from oracle.store.retention import Pruned

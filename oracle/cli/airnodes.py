@@ -17,7 +17,8 @@ from oracle.given import read_secret_file, secret, variable_of
 if TYPE_CHECKING:
     from contextlib import AsyncExitStack
 
-    from oracle.airnode_service import AirnodePolicy, AirnodeService
+    from oracle.airnode_policy import AirnodePolicy
+    from oracle.airnode_service import AirnodeService
     from oracle.airnode_settings import AirnodeChainSettings, AirnodeSettings
     from oracle.chain.reader import Web3Reader
     from oracle.chain.sponsor_wallets import AirnodeKeys
@@ -219,7 +220,7 @@ def policy_of(settings: AirnodeChainSettings) -> AirnodePolicy:
 
     Raises `ConfigError` when an endpoint id is to answer with one number and with an array.
     """
-    from oracle.airnode_service import AirnodePolicy, Choice  # noqa: PLC0415 - slow to import
+    from oracle.airnode_policy import AirnodePolicy, Choice  # noqa: PLC0415 - slow to import
 
     both = sorted(set(settings.uint256) & set(settings.uint256_array))
     if both:

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from oracle import log
+from oracle.airnode_policy import Choice
 from oracle.airnode_request import check_template
-from oracle.airnode_service import Choice
 from oracle.clock import agreed_time
 from oracle.errors import BadParametersError, UndecodableParametersError
 from oracle.faults import fault_point

@@ -11,8 +11,10 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from oracle import log
+from oracle.airnode_outcomes import response
+from oracle.airnode_policy import Choice, by_policy_message
 from oracle.airnode_request import digest
-from oracle.airnode_service import REVERTED, WALLET_BUSY, Choice, by_policy_message
+from oracle.airnode_service import REVERTED, WALLET_BUSY
 from oracle.clock import agreed_time
 from oracle.errors import EndpointError, InconsistentChainError, InvariantError, RevertedError
 from oracle.evm import TRANSACTION_GAS_CAP
@@ -194,7 +196,7 @@ async def _try_all(
     served = [one.request for one in ready if answers[one.request.key].failure is None]
     keys = [request.key for request in served]
     async with service.database.read() as connection:
-        found = await service.response(connection, {key: answers[key] for key in keys})
+        found = await response(connection, service.pool, {key: answers[key] for key in keys})
         reverts = await count_of_reason(connection, keys, REVERTED)
     for key in keys:
         if key not in found:

@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Row, and_, delete, insert, select, update
 
+from oracle import log
 from oracle.airnode_request import WithdrawalFulfilled, WithdrawalRequested
+from oracle.store import transactions
 from oracle.store.engine import now
 from oracle.store.schema import airnode_withdrawals as table
+from oracle.store.transactions import Purpose, SlotState
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,6 +24,10 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from oracle.store.transactions import Slot
+
+
+# Slots whose bytes a reorg puts back.
+_SAME_BYTES = (SlotState.SIGNED, SlotState.SENT, SlotState.MINED)
 
 
 class WithdrawalState(StrEnum):
@@ -216,6 +223,28 @@ async def move(
             updated_at=now(),
         )
     )
+
+
+async def undo(tx: AsyncConnection, one: Withdrawal) -> None:
+    """
+    Take back that a withdrawal is done: the block that returned the funds was replaced.
+    """
+    after = WithdrawalState.REQUESTED
+    if one.transaction_id is not None:
+        slot = await transactions.get_slot(tx, one.transaction_id)
+        if slot.purpose is Purpose.WITHDRAW and slot.state in _SAME_BYTES:
+            after = WithdrawalState.SIGNED
+    await move(tx, one, after, transaction_id=one.transaction_id)
+    log.get().warning("withdrawal_undone", sponsor=one.sponsor, block=one.done_block)
+
+
+async def reopen(tx: AsyncConnection, slot: Slot, *, transaction_id: int | None) -> None:
+    """
+    Have the withdrawals of a slot judged again: its transaction does not return the funds. They
+    keep the transaction that is given.
+    """
+    for one in await of_slot(tx, slot, WithdrawalState.SIGNED):
+        await move(tx, one, WithdrawalState.REQUESTED, transaction_id=transaction_id)
 
 
 def _read(row: Row[Any]) -> Withdrawal:

@@ -16,6 +16,7 @@ from click.testing import CliRunner
 from eth_abi.abi import decode, encode
 
 from oracle import airnode_service
+from oracle.airnode_outcomes import response
 from oracle.airnode_request import AirnodeRequest, Template
 from oracle.chain import transact
 from oracle.chain.mnemonics import Mnemonic, seal
@@ -507,7 +508,7 @@ async def test_callback_that_is_mended_in_time_gets_the_same_number(new_node: An
     await node.serve()
     async with node.service.database.read() as connection:
         answer = await airnode.answers(connection, [request.key])
-        drawn = await node.service.response(connection, answer)
+        drawn = await response(connection, node.service.pool, answer)
     await node.act(Devnet.player(), consumer, call("setMood(uint8)", FINE))
     await node.serve()
     assert (await node.where(request))[0] is State.DONE
@@ -522,7 +523,7 @@ async def test_by_policy_a_callback_that_fails_is_failed_with_its_number(new_nod
     await node.walk()
     async with node.service.database.read() as connection:
         answer = await airnode.answers(connection, [request.key])
-        drawn = await node.service.response(connection, answer)
+        drawn = await response(connection, node.service.pool, answer)
     await node.serve()
     tracked = await node.tracked(request)
     assert tracked.outcome is not None

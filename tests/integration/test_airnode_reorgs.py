@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import pytest_asyncio
 
+from oracle.airnode_outcomes import response
 from oracle.chain.fees import GWEI
 from oracle.chain.sponsor_wallets import SponsorSigner
 from oracle.devnet.network import CHAIN_ID
@@ -52,7 +53,7 @@ async def number(node: Node, request: AirnodeRequest) -> bytes:
     """
     async with node.service.database.read() as connection:
         answers = await airnode.answers(connection, [request.key])
-        return (await node.service.response(connection, answers))[request.key]
+        return (await response(connection, node.service.pool, answers))[request.key]
 
 
 async def numbers_bound(node: Node) -> int:

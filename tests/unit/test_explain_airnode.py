@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from oracle import explain_airnode as module
+from oracle.airnode_policy import AirnodePolicy, Choice, by_policy_message
 from oracle.airnode_request import AirnodeRequest, Place
-from oracle.airnode_service import WALLET_BUSY, AirnodePolicy, Choice, by_policy_message
+from oracle.airnode_service import WALLET_BUSY
 from oracle.evm import checksum_address
 from oracle.explain_airnode import KnownAirnode, explain_airnode
 from oracle.request import Outcome, RequestKey, State, Tracked
