@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from oracle.evm import Log, checksum_address
 from oracle.protocols.coordinator import REQUESTED, CoordinatorProtocol, pack_terms, request_id
 from oracle.request import Outcome, RandomnessRequest, RequestKey
-from oracle.store.pool import SeedBlock
+from oracle.store.seed_blocks import SeedBlock
 
 if TYPE_CHECKING:
     from oracle.request import State, TrackedRequest

@@ -23,8 +23,9 @@ from oracle.devnet.processes import free_port
 from oracle.errors import OracleError
 from oracle.store import clients
 from oracle.store.engine import Access, Database, now
-from oracle.store.pool import Pool, SeedBlock
+from oracle.store.pool import Pool
 from oracle.store.seal import EpochFile, PoolKey
+from oracle.store.seed_blocks import SeedBlock
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -206,7 +206,7 @@ async def _found(
     from oracle.cli import requests_airnode, requests_native  # noqa: PLC0415
     from oracle.store import airnode, book, retention, sources  # noqa: PLC0415 - SQLAlchemy
     from oracle.store import requests as store  # noqa: PLC0415
-    from oracle.store.pool import native_purpose  # noqa: PLC0415
+    from oracle.store.seed_blocks import native_purpose  # noqa: PLC0415
 
     native = await store.by_prefix(connection, prefix)
     pruned = await retention.by_prefix(connection, prefix)

@@ -14,7 +14,7 @@ from oracle.entropy.mixing import mix_seed
 from oracle.faults import fault_point
 from oracle.store.aging import destroy_older
 from oracle.store.engine import now
-from oracle.store.pool import SeedBlock, SeedInput
+from oracle.store.seed_blocks import SeedBlock, SeedInput
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -1,23 +1,73 @@
 """
-Seeds of requests that were done by somebody else: never revealed from here, and public by now.
+Seeds that nothing needs any more: of requests that are settled for good, whoever fulfilled them.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sqlalchemy import exists, func, select
+from sqlalchemy import Text, cast, exists, func, literal, select
 
 from oracle.request import State
 from oracle.store.cursors import get_setting, put_setting
-from oracle.store.schema import blocks, requests
+from oracle.store.schema import blocks, requests, reveals
+from oracle.store.seed_blocks import native_purpose
 
 if TYPE_CHECKING:
     from sqlalchemy import ColumnElement
     from sqlalchemy.ext.asyncio import AsyncConnection
 
 _ROWS_AT_ONCE = 1000
+_INDICES_AT_ONCE = 500  # a statement holds only so many parameters
+# A request in one of these needs its seed no more once its window has passed.
+_CLOSED = {State.DONE, State.CANCELLED, State.EXPIRED, State.FAILED}
 _OPEN = (State.OBSERVED, State.CONFIRMED, State.DRAWN, State.SIGNED, State.SENT, State.MINED)
+
+
+async def closed_seeds(
+    tx: AsyncConnection, chain_id: int, contract: str, before_block: int
+) -> tuple[list[int], list[int]]:
+    """
+    Return the indices of requests that were made before a block and are settled for good whose
+    seeds are still here: those whose seed may have left the process, and the others.
+    """
+    place = (chain_id, contract)
+    closed = (
+        requests.c.chain_id == chain_id,
+        requests.c.contract == contract,
+        requests.c.block_number < before_block,
+    )
+    # The few that are kept come first: what is done piles up, and most of it is erased.
+    kept = await tx.execute(
+        select(reveals.c.chain_id, reveals.c.contract, reveals.c.seed_index).where(
+            reveals.c.ciphertext.is_not(None)
+        )
+    )
+    ours = [row.seed_index for row in kept if (row.chain_id, row.contract) == place]
+    revealed: list[int] = []
+    for at in range(0, len(ours), _INDICES_AT_ONCE):
+        revealed += await tx.scalars(
+            select(requests.c.seed_index).where(
+                requests.c.seed_index.in_(ours[at : at + _INDICES_AT_ONCE]),
+                requests.c.state != State.ORPHANED,
+                requests.c.state.in_(_CLOSED),
+                *closed,
+            )
+        )
+    unrevealed = await tx.scalars(
+        select(requests.c.seed_index).where(
+            requests.c.state.in_(_CLOSED - {State.DONE}),
+            exists().where(
+                blocks.c.purpose == _purpose_of(chain_id, contract),
+                blocks.c.ciphertext.is_not(None),
+            ),
+            *closed,
+        )
+    )
+    elsewhere = await unrevealed_done(
+        tx, chain_id, contract, before_block, _purpose_of(chain_id, contract)
+    )
+    return revealed, [*unrevealed, *elsewhere]
 
 
 async def unrevealed_done(
@@ -73,3 +123,8 @@ async def unrevealed_done(
     if str(end) != stored:
         await put_setting(tx, name, str(end))
     return list(found)
+
+
+def _purpose_of(chain_id: int, contract: str) -> ColumnElement[str]:
+    prefix = native_purpose(chain_id, contract, 0)[:-1]
+    return literal(prefix) + cast(requests.c.seed_index, Text)

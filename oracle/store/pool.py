@@ -5,82 +5,27 @@ The durable pool of entropy: encrypted, every block bound to one purpose, erased
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Text, bindparam, cast, exists, func, insert, literal, select, update
+from sqlalchemy import bindparam, func, select, update
 
 from oracle.errors import PoolError, SeedGoneError
-from oracle.request import State
-from oracle.store.closing import unrevealed_done
+from oracle.store.closing import closed_seeds
 from oracle.store.cursors import get_setting, put_setting
 from oracle.store.engine import now
 from oracle.store.epochs import Epochs
 from oracle.store.lineage import KEY_CHECK, inherit_digests, wrong_key
-from oracle.store.schema import block_inputs, blocks, requests, reveals
-from oracle.store.seal import EpochFile, PoolKey, Sealed
+from oracle.store.reveals import add_reveals, open_reveals, reveal_of
+from oracle.store.schema import blocks, reveals
+from oracle.store.seed_blocks import SeedBlock, add_blocks, native_purpose, open_blocks
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Sequence
 
-    from sqlalchemy import ColumnElement
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from oracle.store.engine import Database
-
-SEED_BYTES = 32
-_INDICES_AT_ONCE = 500  # a statement holds only so many parameters
-# A request in one of these needs its seed no more once its window has passed.
-_CLOSED = {State.DONE, State.CANCELLED, State.EXPIRED, State.FAILED}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SeedInput:
-    """
-    What one source gave to a block: the keyed 32-byte digest of so many bytes of a draw.
-    """
-
-    source: str
-    draw_id: int
-    n_bytes: int
-    digest: bytes
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SeedBlock:
-    """
-    A new 32-byte block for the pool: `id` 16 bytes, `received_at` in milliseconds since 1970.
-    """
-
-    id: bytes
-    sources: tuple[str, ...]
-    simulated: bool
-    received_at: int
-    seed: bytes = field(repr=False)
-    inputs: tuple[SeedInput, ...] = ()
-
-
-def native_purpose(chain_id: int, contract: str, index: int) -> str:
-    """
-    Name the one use of a block that is the seed of an index.
-    """
-    return f"native:{chain_id}:{contract.lower()}:{index}"
-
-
-def block_context(block_id: bytes, sources: str, received_at: int) -> bytes:
-    """
-    Return what a block's ciphertext is bound to.
-    """
-    return b"|".join(
-        [b"block", block_id.hex().encode(), sources.encode(), str(received_at).encode()]
-    )
-
-
-def reveal_context(chain_id: int, contract: str, index: int) -> bytes:
-    """
-    Return what a revealed seed's ciphertext is bound to.
-    """
-    return b"reveal|" + native_purpose(chain_id, contract, index).encode()
+    from oracle.store.seal import EpochFile, PoolKey
 
 
 class Pool:
@@ -176,35 +121,7 @@ class Pool:
         Encrypt and store new blocks. A block that was ever seen before violates a constraint and
         stores none.
         """
-        rows = []
-        for block in new:
-            sources = ",".join(block.sources)
-            sealed = self.key.seal(block.seed, block_context(block.id, sources, block.received_at))
-            rows.append(
-                {
-                    "id": block.id,
-                    "sources": sources,
-                    "simulated": block.simulated,
-                    "received_at": block.received_at,
-                    "digest": self.key.digest(block.seed),
-                    "nonce": sealed.nonce,
-                    "ciphertext": sealed.ciphertext,
-                }
-            )
-        await tx.execute(insert(blocks), rows)
-        inputs = [
-            {
-                "block_id": block.id,
-                "source": item.source,
-                "draw_id": item.draw_id,
-                "bytes": item.n_bytes,
-                "digest": item.digest,
-            }
-            for block in new
-            for item in block.inputs
-        ]
-        if inputs:
-            await tx.execute(insert(block_inputs), inputs)
+        await add_blocks(tx, self.key, new)
 
     async def fresh(self, connection: AsyncConnection) -> int:
         """
@@ -242,7 +159,7 @@ class Pool:
         """
         purposes = [native_purpose(chain_id, contract, index) for index in indices]
         async with database.read() as connection:
-            bound = await self._seeds(connection, purposes)
+            bound = await open_blocks(connection, self.key, purposes)
         if bound and len(bound) < len(purposes):
             raise PoolError("a batch is bound in part, which no crash explains: stop and inspect")
         if not bound:
@@ -277,7 +194,7 @@ class Pool:
                     for block_id, purpose in zip(ids, purposes, strict=True)
                 ],
             )
-            return await self._seeds(tx, purposes)
+            return await open_blocks(tx, self.key, purposes)
 
     async def bound_among(self, connection: AsyncConnection, purposes: Sequence[str]) -> set[str]:
         """
@@ -295,7 +212,7 @@ class Pool:
         Return the 32-byte seeds of purposes; those that never had one, or whose is erased, are
         left out.
         """
-        return await self._seeds(connection, purposes)
+        return await open_blocks(connection, self.key, purposes)
 
     async def erase_purposes(self, tx: AsyncConnection, purposes: Sequence[str]) -> int:
         """
@@ -338,18 +255,10 @@ class Pool:
         or are erased, are left out.
         """
         index_of = {native_purpose(chain_id, contract, index): index for index in indices}
-        unrevealed = await self._seeds(connection, index_of)
+        unrevealed = await open_blocks(connection, self.key, index_of)
         found = {index_of[purpose]: seed for purpose, seed in unrevealed.items()}
-        rows = await connection.execute(
-            select(reveals.c.seed_index, reveals.c.nonce, reveals.c.ciphertext).where(
-                *_reveal_of(chain_id, contract, [one for one in indices if one not in found]),
-                reveals.c.ciphertext.is_not(None),
-            )
-        )
-        for row in rows:
-            context = reveal_context(chain_id, contract, row.seed_index)
-            found[row.seed_index] = self.key.open(Sealed(row.nonce, row.ciphertext), context)
-        return found
+        missing = [one for one in indices if one not in found]
+        return found | await open_reveals(connection, self.key, chain_id, contract, missing)
 
     async def exposed(
         self, connection: AsyncConnection, chain_id: int, contract: str, indices: Sequence[int]
@@ -374,22 +283,10 @@ class Pool:
         if not leaving:
             return
         seeds = await self.seeds(tx, chain_id, contract, leaving)
-        rows = []
         for index in leaving:
             if index not in seeds:
                 raise SeedGoneError(f"the seed of index {index} is not in this pool, or no longer")
-            sealed = self.key.seal(seeds[index], reveal_context(chain_id, contract, index))
-            rows.append(
-                {
-                    "chain_id": chain_id,
-                    "contract": contract,
-                    "seed_index": index,
-                    "nonce": sealed.nonce,
-                    "ciphertext": sealed.ciphertext,
-                    "exposed_at": now(),
-                }
-            )
-        await tx.execute(insert(reveals), rows)
+        await add_reveals(tx, self.key, chain_id, contract, seeds)
         await self.erase_unrevealed(tx, chain_id, contract, leaving)
 
     async def erase_closed(
@@ -401,47 +298,12 @@ class Pool:
 
         The caller knows that the windows of those requests have passed, and passed finally.
         """
-        place = (chain_id, contract)
-        closed = (
-            requests.c.chain_id == chain_id,
-            requests.c.contract == contract,
-            requests.c.block_number < before_block,
-        )
-        # The few that are kept come first: what is done piles up, and most of it is erased.
-        kept = await tx.execute(
-            select(reveals.c.chain_id, reveals.c.contract, reveals.c.seed_index).where(
-                reveals.c.ciphertext.is_not(None)
-            )
-        )
-        ours = [row.seed_index for row in kept if (row.chain_id, row.contract) == place]
-        revealed: list[int] = []
-        for at in range(0, len(ours), _INDICES_AT_ONCE):
-            revealed += await tx.scalars(
-                select(requests.c.seed_index).where(
-                    requests.c.seed_index.in_(ours[at : at + _INDICES_AT_ONCE]),
-                    requests.c.state != State.ORPHANED,
-                    requests.c.state.in_(_CLOSED),
-                    *closed,
-                )
-            )
-        unrevealed = await tx.scalars(
-            select(requests.c.seed_index).where(
-                requests.c.state.in_(_CLOSED - {State.DONE}),
-                exists().where(
-                    blocks.c.purpose == _purpose_of(chain_id, contract),
-                    blocks.c.ciphertext.is_not(None),
-                ),
-                *closed,
-            )
-        )
-        elsewhere = await unrevealed_done(
-            tx, chain_id, contract, before_block, _purpose_of(chain_id, contract)
-        )
+        revealed, unrevealed = await closed_seeds(tx, chain_id, contract, before_block)
         erased = 0
         if revealed:
             erased += await self.erase_revealed(tx, chain_id, contract, revealed)
-        if indices := [*unrevealed, *elsewhere]:
-            erased += await self.erase_unrevealed(tx, chain_id, contract, indices)
+        if unrevealed:
+            erased += await self.erase_unrevealed(tx, chain_id, contract, unrevealed)
         return erased
 
     async def erase_revealed(
@@ -453,7 +315,7 @@ class Pool:
         self._unwiped = True
         result = await tx.execute(
             update(reveals)
-            .where(*_reveal_of(chain_id, contract, indices), reveals.c.ciphertext.is_not(None))
+            .where(*reveal_of(chain_id, contract, indices), reveals.c.ciphertext.is_not(None))
             .values(ciphertext=None, erased_at=now())
         )
         return result.rowcount
@@ -469,27 +331,6 @@ class Pool:
             tx, [native_purpose(chain_id, contract, index) for index in indices]
         )
 
-    async def _seeds(
-        self, connection: AsyncConnection, purposes: Iterable[str]
-    ) -> dict[str, bytes]:
-        rows = await connection.execute(
-            select(
-                blocks.c.id,
-                blocks.c.sources,
-                blocks.c.received_at,
-                blocks.c.nonce,
-                blocks.c.ciphertext,
-                blocks.c.purpose,
-            ).where(blocks.c.purpose.in_(list(purposes)), blocks.c.ciphertext.is_not(None))
-        )
-        return {
-            row.purpose: self.key.open(
-                Sealed(row.nonce, row.ciphertext),
-                block_context(row.id, row.sources, row.received_at),
-            )
-            for row in rows
-        }
-
 
 async def exposed_among(
     connection: AsyncConnection, chain_id: int, contract: str, indices: Sequence[int]
@@ -498,7 +339,7 @@ async def exposed_among(
     Return those of the indices whose seed may have left the process.
     """
     rows = await connection.scalars(
-        select(reveals.c.seed_index).where(*_reveal_of(chain_id, contract, indices))
+        select(reveals.c.seed_index).where(*reveal_of(chain_id, contract, indices))
     )
     return set(rows)
 
@@ -540,18 +381,3 @@ async def bound_twice(connection: AsyncConnection, limit: int) -> list[str]:
             f"purpose {row}" if isinstance(row, str) else f"digest {row.hex()}" for row in rows
         ]
     return found
-
-
-def _reveal_of(
-    chain_id: int, contract: str, indices: Sequence[int]
-) -> tuple[ColumnElement[bool], ...]:
-    return (
-        reveals.c.chain_id == chain_id,
-        reveals.c.contract == contract,
-        reveals.c.seed_index.in_(indices),
-    )
-
-
-def _purpose_of(chain_id: int, contract: str) -> ColumnElement[str]:
-    prefix = native_purpose(chain_id, contract, 0)[:-1]
-    return literal(prefix) + cast(requests.c.seed_index, Text)

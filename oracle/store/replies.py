@@ -16,9 +16,9 @@ from sqlalchemy import bindparam, exists, select, update
 from oracle.errors import InvariantError
 from oracle.faults import fault_point
 from oracle.store.engine import now
-from oracle.store.pool import SEED_BYTES, block_context
 from oracle.store.schema import blocks
 from oracle.store.seal import Sealed
+from oracle.store.seed_blocks import SEED_BYTES, block_context
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -21,9 +21,11 @@ from oracle.errors import DatabaseLockedError, PoolKeyError
 from oracle.faults import fault_point
 from oracle.store.cursors import get_setting
 from oracle.store.lineage import KEY_CHECK, succeed, wrong_key
-from oracle.store.pool import Pool, block_context, reveal_context
+from oracle.store.pool import Pool
+from oracle.store.reveals import reveal_context
 from oracle.store.schema import attempts, blocks, reveals
 from oracle.store.seal import PoolKey, Sealed, sync_folder
+from oracle.store.seed_blocks import block_context
 from oracle.store.transactions import attempt_context
 
 if TYPE_CHECKING:

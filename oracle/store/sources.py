@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import func, insert, select, update
 
 from oracle.store.engine import now
-from oracle.store.pool import native_purpose
 from oracle.store.schema import block_inputs, blocks, draws, rounds, sources
+from oracle.store.seed_blocks import native_purpose
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -18,7 +18,7 @@ from oracle.protocols import roles
 from oracle.request import State
 from oracle.steps.settle import settle
 from oracle.store import discards
-from oracle.store.pool import native_purpose
+from oracle.store.seed_blocks import native_purpose
 from tests.erased import block_ciphertexts, found_in_files
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from sqlalchemy.exc import IntegrityError
 from oracle.errors import PoolError, PoolKeyError, SeedGoneError
 from oracle.request import State
 from oracle.store import closing, requests
-from oracle.store.pool import Pool, SeedBlock
+from oracle.store.pool import Pool
 from oracle.store.schema import requests as table
 from oracle.store.seal import EpochFile, PoolKey
 from tests.factories import (
@@ -24,6 +24,7 @@ from tests.factories import (
 
 if TYPE_CHECKING:
     from oracle.store.engine import Database
+    from oracle.store.seed_blocks import SeedBlock
     from tests.databases import Copy
 
 pytestmark = pytest.mark.store
