@@ -1,90 +1,55 @@
 """
-The audit of a store: its rows against the book of the chain. It reads, a page at a time.
+The audit of a coordinator's store: its rows and batches against the book of the chain.
 """
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
-
-from sqlalchemy.exc import SQLAlchemyError
 
 from oracle.audit.ledger import CANCELLED, FULFILLED, PENDING
 from oracle.audit.report import Named
-from oracle.errors import ConfigError, InvariantError
-from oracle.request import State
-from oracle.store import batches, cursors, pool, requests, retention
+from oracle.audit.rows import PAGE, Claims, StoreRows
+from oracle.request import RandomnessRequest, State
+from oracle.store import batches, pool, requests
 from oracle.store.batches import BatchState
 from oracle.store.schema import requests as table
 from oracle.verify.events import BATCH
 from oracle.verify.proof import climb
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import Sequence
 
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from oracle.audit.ledger import Entry, Ledger, Root
-    from oracle.chain.reader import ChainReader
+    from oracle.audit.report import Report
+    from oracle.audit.rows import Reach
     from oracle.request import TrackedRequest
     from oracle.store.engine import Database
     from oracle.store.retention import Pruned
 
-_PAGE = 500
 _HELD = frozenset(State) - {State.ORPHANED}
-# What a state of the store claims about the chain; the others are the node's own judgement.
-_CLAIMS = {State.MINED: FULFILLED, State.DONE: FULFILLED, State.CANCELLED: CANCELLED}
+_CLAIMS = Claims(
+    open=PENDING,
+    ends={State.MINED: FULFILLED, State.DONE: FULFILLED, State.CANCELLED: CANCELLED},
+    answered=FULFILLED,
+    outcome="fulfillment",
+)
 
 
-@dataclass(frozen=True, slots=True)
-class _Reach:
+class StoreAudit(StoreRows[RandomnessRequest, bool]):
     """
-    The last audited block that the node had read, and whether it had read more than is audited.
+    One store beside the book of one coordinator. Of a request it also knows whether its seed may
+    have left the node.
     """
 
-    block: int
-    beyond: bool
-
-
-class StoreAudit:
-    """
-    One store beside the book of one coordinator.
-
-    A node may run meanwhile: a row is held against the chain only as far as the node had read it
-    when the row was read.
-    """
+    _report: Report
 
     def __init__(self, database: Database, ledger: Ledger) -> None:
-        self._database = database
+        super().__init__(database, requests.BOOK, ledger.report, _CLAIMS)
         self._ledger = ledger
-        self._report = ledger.report
-        self._place = (ledger.report.chain_id, ledger.report.contract)
         # First indices of the roots on chain that this store built.
         self._ours: set[int] = set()
-
-    @asynccontextmanager
-    async def _reading(self) -> AsyncIterator[AsyncConnection]:
-        try:
-            async with self._database.read() as connection:
-                yield connection
-        except (SQLAlchemyError, ValueError):
-            raise InvariantError(
-                f"{self._database.name} holds rows that cannot be read: the file is damaged, or "
-                "was tampered with"
-            ) from None
-
-    async def check_chain(self, reader: ChainReader) -> None:
-        """
-        Raise `ConfigError` when the store is another chain's.
-        """
-        chain_id, _ = self._place
-        async with self._reading() as connection:
-            genesis = await cursors.get_setting(connection, f"genesis:{chain_id}")
-        if genesis not in (None, (await reader.block(0)).hash.hex()):
-            raise ConfigError(
-                f"the database {self._database.name} belongs to another chain with id {chain_id}"
-            )
 
     async def leaves_of(self, root: Root) -> Sequence[bytes] | None:
         """
@@ -110,16 +75,7 @@ class StoreAudit:
         await self._check_batches()
         await self._check_requests()
         await self._list_exposed()
-        async with self._reading() as connection:
-            for what in await pool.bound_twice(connection, _PAGE):
-                self._report.find("bound_twice", f"two blocks of the pool have the same {what}")
-
-    async def _reach(self, connection: AsyncConnection) -> _Reach:
-        cursor = await cursors.get_cursor(connection, *self._place)
-        if cursor is None:
-            return _Reach(-1, beyond=False)
-        audited = self._report.block
-        return _Reach(min(cursor.number, audited), beyond=cursor.number > audited)
+        await self._check_pool()
 
     async def _check_batches(self) -> None:
         async with self._reading() as connection:
@@ -152,23 +108,55 @@ class StoreAudit:
                     "root for it",
                 )
 
-    async def _check_requests(self) -> None:
-        after, read = b"", None
-        while True:
-            async with self._reading() as connection:
-                reach = await self._reach(connection)
-                rows = await requests.page(connection, *self._place, after, _PAGE)
-                indices = [row.request.seed_index for row in rows]
-                exposed = await pool.exposed_among(connection, *self._place, indices)
-            # What the node had read before the first page is in the pages.
-            read = reach.block if read is None else read
-            for row in rows:
-                self._check(row, reach, exposed=row.request.seed_index in exposed)
-            if len(rows) < _PAGE:
-                break
-            after = rows[-1].request.key.request_id
-        await self._check_pruned()
-        for entry in self._ledger.unseen(read):
+    async def _proofs(
+        self, connection: AsyncConnection, rows: Sequence[TrackedRequest]
+    ) -> list[bool]:
+        return await self._exposed(connection, [row.request.seed_index for row in rows])
+
+    async def _known(self, connection: AsyncConnection, rows: Sequence[Pruned]) -> list[bool]:
+        return await self._exposed(connection, [row.seed_index for row in rows])
+
+    async def _exposed(
+        self, connection: AsyncConnection, indices: Sequence[int | None]
+    ) -> list[bool]:
+        known = [index for index in indices if index is not None]
+        exposed = await pool.exposed_among(connection, *self._place, known)
+        return [index in exposed for index in indices]
+
+    def _check(self, row: TrackedRequest, reach: Reach, *, proof: bool) -> None:
+        request_id = row.request.key.request_id
+        self._ledger.mark_seen(request_id)
+        entry = self._in_both(row, self._ledger.get(request_id), reach)
+        if entry is None:
+            return
+        if differing := _differences(row, entry):
+            self._find(row, "terms_differ", f"the chain has another {' and '.join(differing)}")
+        self._check_claim(row, entry, reach, end=entry.state, succeeded=entry.success)
+        if (entry.settled_block or 0) <= reach.block:
+            self._check_reveal(entry, exposed=proof)
+
+    def _check_tombstone(self, row: Pruned, reach: Reach, *, known: bool) -> None:
+        request_id = row.key.request_id
+        self._ledger.mark_seen(request_id)
+        entry = self._in_both(row, self._ledger.get(request_id), reach)
+        if entry is None:
+            return
+        if (row.seed_index, row.block_number) != (entry.terms.index, entry.block):
+            self._find(row, "terms_differ", "the chain has another index or block")
+        later = entry.state == PENDING and reach.beyond
+        if entry.state != _CLAIMS.of(row.state) and not later:
+            self._find(row, "state_differs", f"the chain says that it is {entry.state}")
+        elif entry.state == FULFILLED and (row.outcome_block, row.callback_succeeded) != (
+            entry.settled_block,
+            entry.success,
+        ):
+            self._find(
+                row, "outcome_differs", "the chain has another fulfillment or callback result"
+            )
+        self._check_reveal(entry, exposed=known)
+
+    def _check_unseen(self, last_block: int) -> None:
+        for entry in self._ledger.unseen(last_block):
             self._report.not_in_store += 1
             if entry.state == PENDING:
                 self._report.find(
@@ -177,76 +165,7 @@ class StoreAudit:
                     entry.request_id,
                 )
 
-    async def _check_pruned(self) -> None:
-        """
-        Hold the tombstones against the book, after the requests: one that is pruned meanwhile is
-        among them.
-        """
-        after = b""
-        while True:
-            async with self._reading() as connection:
-                reach = await self._reach(connection)
-                rows = await retention.page(connection, *self._place, after, _PAGE)
-                indices = [row.seed_index for row in rows if row.seed_index is not None]
-                exposed = await pool.exposed_among(connection, *self._place, indices)
-            for row in rows:
-                self._check_tombstone(row, reach, exposed=row.seed_index in exposed)
-            if len(rows) < _PAGE:
-                return
-            after = rows[-1].key.request_id
-
-    def _check_tombstone(self, row: Pruned, reach: _Reach, *, exposed: bool) -> None:
-        request_id = row.key.request_id
-        entry = self._ledger.get(request_id)
-        says = f"the store pruned it as {row.state} since block {row.block_number}, and"
-        if entry is None:
-            if row.block_number <= reach.block:
-                self._report.find("not_on_chain", f"{says} the chain does not have it", request_id)
-            return
-        self._ledger.mark_seen(request_id)
-        if entry.block > reach.block:
-            return
-        if (row.seed_index, row.block_number) != (entry.terms.index, entry.block):
-            self._report.find(
-                "terms_differ",
-                f"{says} the chain has another index or block",
-                request_id,
-            )
-        if entry.state != _CLAIMS[row.state] and not (entry.state == PENDING and reach.beyond):
-            self._report.find(
-                "state_differs", f"{says} the chain says that it is {entry.state}", request_id
-            )
-        elif entry.state == FULFILLED and (row.outcome_block, row.callback_succeeded) != (
-            entry.settled_block,
-            entry.success,
-        ):
-            self._report.find(
-                "outcome_differs",
-                f"{says} the chain has another fulfillment or callback result",
-                request_id,
-            )
-        self._check_reveal(request_id, entry, exposed=exposed)
-
-    def _check(self, row: TrackedRequest, reach: _Reach, *, exposed: bool) -> None:
-        made, request_id = row.request, row.request.key.request_id
-        entry = self._ledger.get(request_id)
-        if entry is None:
-            if row.state is not State.ORPHANED and made.block_number <= reach.block:
-                self._find(row, "not_on_chain", "the chain does not have it")
-            return
-        self._ledger.mark_seen(request_id)
-        if entry.block > reach.block:
-            return
-        if row.state is State.ORPHANED:
-            self._find(row, "state_differs", f"the chain has it in block {entry.block}")
-            return
-        if differing := _differences(row, entry):
-            self._find(row, "terms_differ", f"the chain has another {' and '.join(differing)}")
-        self._check_state(row, entry, reach)
-        if (entry.settled_block or 0) <= reach.block:
-            self._check_reveal(request_id, entry, exposed=exposed)
-
-    def _check_reveal(self, request_id: bytes, entry: Entry, *, exposed: bool) -> None:
+    def _check_reveal(self, entry: Entry, *, exposed: bool) -> None:
         index = entry.terms.index
         ours = index // BATCH * BATCH in self._ours
         if entry.state == FULFILLED and ours and not exposed:
@@ -254,37 +173,11 @@ class StoreAudit:
                 "revealed_elsewhere",
                 f"the store knows it, and the seed of its index {index} is public and was never "
                 "revealed from here: another node runs on a copy, or the pool key leaked",
-                request_id,
-            )
-
-    def _check_state(self, row: TrackedRequest, entry: Entry, reach: _Reach) -> None:
-        settled = entry.state if (entry.settled_block or 0) <= reach.block else PENDING
-        claim, outcome = _CLAIMS.get(row.state, PENDING), row.outcome
-        if claim != PENDING and settled == PENDING:
-            later = reach.beyond and (outcome is None or outcome.block_number > self._report.block)
-            if not later:
-                self._find(row, "state_differs", "the chain says that it is pending")
-        elif claim != settled:
-            self._find(
-                row,
-                "state_differs",
-                f"the chain says that it was {settled} in block {entry.settled_block}",
-            )
-        elif claim == FULFILLED and (
-            outcome is None
-            or (outcome.transaction_hash, outcome.block_number, outcome.block_hash)
-            != (entry.settled_transaction, entry.settled_block, entry.settled_hash)
-            or outcome.callback_succeeded != entry.success
-        ):
-            self._find(
-                row, "outcome_differs", "the chain has another fulfillment or callback result"
+                entry.request_id,
             )
 
     async def _list_exposed(self) -> None:
-        index = -1
-        while True:
-            async with self._reading() as connection:
-                page = await pool.exposed_after(connection, *self._place, index, _PAGE)
+        async for page, _ in self._pages(self._exposed_after, -1, lambda index: index):
             for index in page:
                 entry = self._ledger.at(index)
                 if entry is not None and entry.state == FULFILLED:
@@ -298,8 +191,9 @@ class StoreAudit:
                         reason=entry.state if entry else "not_taken",
                     )
                 )
-            if len(page) < _PAGE:
-                return
+
+    async def _exposed_after(self, connection: AsyncConnection, index: int) -> list[int]:
+        return await pool.exposed_after(connection, *self._place, index, PAGE)
 
     async def _is_taken_later(self, index: int) -> bool:
         async with self._reading() as connection:
@@ -307,13 +201,6 @@ class StoreAudit:
                 connection, *self._place, _HELD, table.c.seed_index == index
             )
         return any(row.request.block_number > self._report.block for row in rows)
-
-    def _find(self, row: TrackedRequest, code: str, but: str) -> None:
-        self._report.find(
-            code,
-            f"the store has it as {row.state} since block {row.request.block_number}, and {but}",
-            row.request.key.request_id,
-        )
 
 
 def _differences(row: TrackedRequest, entry: Entry) -> list[str]:
