@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from oracle.cli import audit_report
 from oracle.cli.options import config_option, json_option, print_json
-from oracle.errors import ChainError, ConfigError
-from oracle.given import checked_endpoint
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterator
     from pathlib import Path
 
     from oracle.audit.airnode_report import AirnodeReport
@@ -71,43 +70,27 @@ async def _audit(settings: Settings) -> tuple[dict[str, Report], dict[str, Airno
     from oracle.audit.report import Report  # noqa: PLC0415 - not needed for --help
     from oracle.cli.audit_airnodes import audit_airnodes  # noqa: PLC0415 - as above
 
-    reports = {}
-    for name, chain in settings.chains.items():
-        try:
-            reports[name] = await _audit_chain(settings, name, chain)
-        except ChainError as error:
-            # A dead endpoint is no reason to leave the other chains alone.
-            reports[name] = Report(chain_id=chain.chain_id, contract=chain.coordinator, block=0)
-            reports[name].find("not_audited", str(error))
+    reports = {
+        name: await audit_report.audited(
+            _audit_chain(settings, name, chain),
+            Report(chain_id=chain.chain_id, contract=chain.coordinator, block=0),
+        )
+        for name, chain in settings.chains.items()
+    }
     return reports, await audit_airnodes(settings)
 
 
 async def _audit_chain(settings: Settings, name: str, chain: ChainSettings) -> Report:
     from oracle.audit.chain import audit_chain, open_ledger  # noqa: PLC0415 - slow to import
     from oracle.audit.store import StoreAudit  # noqa: PLC0415
-    from oracle.chain.reader import Web3Reader  # noqa: PLC0415
-    from oracle.store.engine import Access, Database  # noqa: PLC0415
 
-    database = await Database.open(settings.database, Access.READ)
-    reader = Web3Reader(
-        checked_endpoint(chain.endpoints[0].get_secret_value(), f"chains.{name}.endpoints")
-    )
-    try:
-        actual = await reader.chain_id()
-        if actual != chain.chain_id:
-            raise ConfigError(
-                f"chains.{name}.chain_id is {chain.chain_id}, but {reader.name} serves chain "
-                f"{actual}: correct one of them"
-            )
-        with await open_ledger(reader, actual, chain.coordinator, chain.depth) as ledger:
+    async with audit_report.both_sides(settings, f"chains.{name}", chain) as (database, reader):
+        with await open_ledger(reader, chain.chain_id, chain.coordinator, chain.depth) as ledger:
             store = StoreAudit(database, ledger)
             await store.check_chain(reader)
             await audit_chain(reader, ledger, store.leaves_of)
             await store.audit()
             return ledger.report
-    finally:
-        await reader.close()
-        await database.close()
 
 
 def document(report: Report) -> dict[str, Any]:
@@ -127,25 +110,11 @@ def document(report: Report) -> dict[str, Any]:
         "unproved": report.unproved,
         "notInStore": report.not_in_store,
         "money": report.money and _money(report.money),
-        "foreignRoots": {"count": report.foreign_roots.count, "from": list(report.foreign_roots)},
+        "foreignRoots": audit_report.listed("from", report.foreign_roots, int),
         **{
-            name: {
-                "count": getattr(report, name).count,
-                "requests": [_named(entry) for entry in getattr(report, name)],
-            }
-            for name in _LISTS
+            name: audit_report.listed("requests", getattr(report, name), _named) for name in _LISTS
         },
-        "findings": {
-            "count": report.findings.count,
-            "findings": [
-                {
-                    "code": finding.code,
-                    "requestId": finding.request_id and "0x" + finding.request_id.hex(),
-                    "detail": finding.detail,
-                }
-                for finding in report.findings
-            ],
-        },
+        "findings": audit_report.findings(report),
     }
 
 
@@ -171,13 +140,7 @@ def _named(entry: Named) -> dict[str, object]:
 
 
 def _print(name: str, report: Report) -> None:
-    from rich.console import Console  # noqa: PLC0415 - not needed for --help
-    from rich.table import Table  # noqa: PLC0415
-
-    # Where nobody looks, nothing is folded.
-    console = Console(width=None if sys.stdout.isatty() else 200, highlight=False)
-    table = Table(title=f"{name}, up to block {report.block}", show_header=False)
-    rows = {
+    rows: dict[str, object] = {
         "requests": report.requests,
         "fulfilled": report.fulfilled,
         "cancelled": report.cancelled,
@@ -188,25 +151,19 @@ def _print(name: str, report: Report) -> None:
         "batches of other stores": report.foreign_roots.count,
         "findings": report.findings.count,
     }
-    for label, count in rows.items():
-        table.add_row(label, str(count))
     if report.money is not None:
         for label, wei in _money(report.money).items():
-            table.add_row(label.removesuffix("Wei"), f"{wei} wei")
-    console.print(table)
+            rows[label.removesuffix("Wei")] = f"{wei} wei"
+    audit_report.print_report(report, f"{name}, up to block {report.block}", rows, _lines(report))
+
+
+def _lines(report: Report) -> Iterator[str]:
     if report.foreign_roots.count:
-        console.print("other stores' batches begin at " + _joined(report.foreign_roots))
-    for list_name, heading in _LISTS.items():
-        entries = getattr(report, list_name)
-        if entries.count:
-            console.print(f"{heading} ({entries.count})")
-        for entry in entries:
-            id_ = "0x" + entry.request_id.hex() if entry.request_id else "no request"
-            console.print(f"  index {entry.index}  {id_}  {entry.reason}")
-    for finding in report.findings:
-        id_ = f"  0x{finding.request_id.hex()}" if finding.request_id else ""
-        console.print(f"[red]{finding.code}[/red]{id_}  {finding.detail}")
+        yield "other stores' batches begin at " + ", ".join(map(str, report.foreign_roots))
+    for name, heading in _LISTS.items():
+        yield from audit_report.lines_of(heading, getattr(report, name), _line)
 
 
-def _joined(numbers: Iterable[int]) -> str:
-    return ", ".join(map(str, numbers))
+def _line(entry: Named) -> str:
+    id_ = "0x" + entry.request_id.hex() if entry.request_id else "no request"
+    return f"  index {entry.index}  {id_}  {entry.reason}"

@@ -4,19 +4,22 @@ The part of `oracle audit` that is about an Airnode.
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Any
 
-from oracle.errors import ChainError, ConfigError
-from oracle.given import checked_endpoint, read_secret_file
+from oracle.cli import audit_report
+from oracle.given import read_secret_file
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from oracle.airnode_settings import AirnodeChainSettings
     from oracle.audit.airnode_report import AirnodeReport, Waiting
     from oracle.chain.airnode_xpub import AirnodeXpub
     from oracle.config import Settings
 
+# By the field of the report: what the list is called in JSON and on a terminal.
 _LISTS = {
+    "open": ("open", "open"),
     "unserved": ("unserved", "open, and the store has ended them"),
     "exposed": ("exposed", "exposed: the number may have left this node, and nothing settles it"),
     "held": ("held", "held: the callback fails, or cannot be tried"),
@@ -36,21 +39,19 @@ async def audit_airnodes(settings: Settings) -> dict[str, AirnodeReport]:
         return {}
     path = settings.airnode.mnemonic_file
     xpub = announced(read_secret_file(path), path)
-    reports = {}
-    for name, chain in settings.airnode.chains.items():
-        try:
-            reports[name] = await _audit_chain(settings, name, chain, xpub)
-        except ChainError as error:
-            # A dead endpoint is no reason to leave the other chains alone.
-            reports[name] = AirnodeReport(
+    return {
+        name: await audit_report.audited(
+            _audit_chain(settings, name, chain, xpub),
+            AirnodeReport(
                 chain_id=chain.chain_id,
                 contract=chain.contract,
                 airnode=xpub.airnode,
                 first=0,
                 block=0,
-            )
-            reports[name].find("not_audited", str(error))
-    return reports
+            ),
+        )
+        for name, chain in settings.airnode.chains.items()
+    }
 
 
 async def _audit_chain(
@@ -58,23 +59,13 @@ async def _audit_chain(
 ) -> AirnodeReport:
     from oracle.audit import airnode_chain  # noqa: PLC0415 - slow to import
     from oracle.audit.airnode_store import AirnodeStoreAudit  # noqa: PLC0415
-    from oracle.chain.reader import Web3Reader  # noqa: PLC0415
     from oracle.store.cursors import get_setting  # noqa: PLC0415
-    from oracle.store.engine import Access, Database  # noqa: PLC0415
 
-    place = f"airnode.chains.{name}"
     chain_id, contract = chain.chain_id, chain.contract
-    database = await Database.open(settings.database, Access.READ)
-    reader = Web3Reader(
-        checked_endpoint(chain.endpoints[0].get_secret_value(), f"{place}.endpoints")
-    )
-    try:
-        actual = await reader.chain_id()
-        if actual != chain_id:
-            raise ConfigError(
-                f"{place}.chain_id is {chain_id}, but {reader.name} serves chain {actual}: "
-                "correct one of them"
-            )
+    async with audit_report.both_sides(settings, f"airnode.chains.{name}", chain) as (
+        database,
+        reader,
+    ):
         first = chain.start_block
         if first is None:
             async with database.read() as connection:
@@ -96,9 +87,6 @@ async def _audit_chain(
             await store.audit(reader)
             await airnode_chain.list_open(reader, ledger)
             return ledger.report
-    finally:
-        await reader.close()
-        await database.close()
 
 
 def document(report: AirnodeReport) -> dict[str, Any]:
@@ -121,34 +109,18 @@ def document(report: AirnodeReport) -> dict[str, Any]:
         "notInStore": report.not_in_store,
         "withdrawals": report.withdrawals,
         "withdrawalsPaid": report.withdrawals_paid,
-        "beforeRestore": {
-            "count": report.before_restore.count,
-            "requests": ["0x" + id_.hex() for id_ in report.before_restore],
-        },
+        "beforeRestore": audit_report.listed("requests", report.before_restore, _id),
         **{
-            name: {
-                "count": getattr(report, field).count,
-                "entries": [_waiting(entry) for entry in getattr(report, field)],
-            }
-            for field, name in {"open": "open", **{f: n for f, (n, _) in _LISTS.items()}}.items()
+            name: audit_report.listed("entries", getattr(report, field), _waiting)
+            for field, (name, _) in _LISTS.items()
         },
-        "findings": {
-            "count": report.findings.count,
-            "findings": [
-                {
-                    "code": finding.code,
-                    "requestId": finding.request_id and "0x" + finding.request_id.hex(),
-                    "detail": finding.detail,
-                }
-                for finding in report.findings
-            ],
-        },
+        "findings": audit_report.findings(report),
     }
 
 
 def _waiting(entry: Waiting) -> dict[str, object]:
     return {
-        "id": "0x" + entry.id.hex(),
+        "id": _id(entry.id),
         "sponsor": entry.sponsor,
         "block": entry.block,
         "ageBlocks": entry.age_blocks,
@@ -161,13 +133,6 @@ def print_report(name: str, report: AirnodeReport) -> None:
     """
     Print what was found of an Airnode on one chain.
     """
-    from rich.console import Console  # noqa: PLC0415 - not needed for --help
-    from rich.table import Table  # noqa: PLC0415
-
-    # Where nobody looks, nothing is folded.
-    console = Console(width=None if sys.stdout.isatty() else 200, highlight=False)
-    title = f"airnode.{name}, blocks {report.first} to {report.block}"
-    table = Table(title=title, show_header=False)
     rows = {
         "requests": report.requests,
         "fulfilled": report.fulfilled,
@@ -180,18 +145,20 @@ def print_report(name: str, report: AirnodeReport) -> None:
         "withdrawals that were paid": report.withdrawals_paid,
         "findings": report.findings.count,
     }
-    for label, count in rows.items():
-        table.add_row(label, str(count))
-    console.print(table)
-    for field, heading in {"open": "open", **{f: text for f, (_, text) in _LISTS.items()}}.items():
-        entries = getattr(report, field)
-        if entries.count:
-            console.print(f"{heading} ({entries.count})")
-        for entry in entries:
-            console.print(
-                f"  0x{entry.id.hex()}  {entry.reason}  for {entry.age_blocks} blocks, "
-                f"{entry.age_seconds} s"
-            )
-    for finding in report.findings:
-        id_ = f"  0x{finding.request_id.hex()}" if finding.request_id else ""
-        console.print(f"[red]{finding.code}[/red]{id_}  {finding.detail}")
+    title = f"airnode.{name}, blocks {report.first} to {report.block}"
+    audit_report.print_report(report, title, rows, _lines(report))
+
+
+def _lines(report: AirnodeReport) -> Iterator[str]:
+    for field, (_, heading) in _LISTS.items():
+        yield from audit_report.lines_of(heading, getattr(report, field), _line)
+
+
+def _line(entry: Waiting) -> str:
+    return (
+        f"  {_id(entry.id)}  {entry.reason}  for {entry.age_blocks} blocks, {entry.age_seconds} s"
+    )
+
+
+def _id(raw: bytes) -> str:
+    return "0x" + raw.hex()
