@@ -76,13 +76,14 @@ class AirnodeStoreAudit(StoreRows[AirnodeRequest, _Proof]):
         *,
         depth: int,
         withdrawal_wait: int,
+        page: int = PAGE,
     ) -> None:
         """
         Name what is held against each other; `withdrawal_wait` are the milliseconds that a
         withdrawal may wait.
         """
         report = ledger.report
-        super().__init__(database, airnode.BOOK, report, _CLAIMS, first=report.first)
+        super().__init__(database, airnode.BOOK, report, _CLAIMS, page=page, first=report.first)
         self._ledger = ledger
         self._xpub = xpub
         self._depth = depth
@@ -273,11 +274,11 @@ class AirnodeStoreAudit(StoreRows[AirnodeRequest, _Proof]):
     async def _draws_after(
         self, connection: AsyncConnection, after: str
     ) -> list[tuple[str, bytes, int, bool]]:
-        return await airnode_evidence.draws_after(connection, *self._place, after, PAGE)
+        return await airnode_evidence.draws_after(connection, *self._place, after, self._page)
 
     async def _check_withdrawals(self, reader: ChainReader) -> None:
         after, ages = b"", Ages(reader, self._report.block)
-        while page := self._ledger.withdrawals(after, PAGE):
+        while page := self._ledger.withdrawals(after, self._page):
             async with self._reading() as connection:
                 reach = await self._reach(connection)
                 rows = await withdrawals.find(

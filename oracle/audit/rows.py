@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from oracle.store.book import Book
     from oracle.store.engine import Database
 
+#: How many rows are read at once.
 PAGE = 500
 
 _E = TypeVar("_E", bound="ChainEntry")
@@ -79,15 +80,24 @@ class StoreRows(ABC, Generic[R, P]):
     """
 
     def __init__(
-        self, database: Database, book: Book[R], report: Findings, claims: Claims, first: int = 0
+        self,
+        database: Database,
+        book: Book[R],
+        report: Findings,
+        claims: Claims,
+        *,
+        page: int,
+        first: int = 0,
     ) -> None:
         """
-        Name what is held against each other; `first` is the first audited block.
+        Name what is held against each other; `first` is the first audited block, and `page` how
+        many rows are in memory at once.
         """
         self._database = database
         self._requests = book
         self._report = report
         self._claims = claims
+        self._page = page
         self._first = first
         self._place = (report.chain_id, report.contract)
 
@@ -135,7 +145,7 @@ class StoreRows(ABC, Generic[R, P]):
                 reach = await self._reach(connection)
                 rows = await read(connection, after)
             yield rows, reach
-            if len(rows) < PAGE:
+            if len(rows) < self._page:
                 return
             after = key_of(rows[-1])
 
@@ -159,13 +169,13 @@ class StoreRows(ABC, Generic[R, P]):
     async def _rows_after(
         self, connection: AsyncConnection, after: bytes
     ) -> list[tuple[Tracked[R], P]]:
-        rows = await self._requests.page(connection, *self._place, after, PAGE)
+        rows = await self._requests.page(connection, *self._place, after, self._page)
         return list(zip(rows, await self._proofs(connection, rows), strict=True))
 
     async def _tombstones_after(
         self, connection: AsyncConnection, after: bytes
     ) -> list[tuple[Pruned, bool]]:
-        rows = await retention.page(connection, *self._place, after, PAGE)
+        rows = await retention.page(connection, *self._place, after, self._page)
         return list(zip(rows, await self._known(connection, rows), strict=True))
 
     @abstractmethod

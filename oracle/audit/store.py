@@ -45,8 +45,8 @@ class StoreAudit(StoreRows[RandomnessRequest, bool]):
 
     _report: Report
 
-    def __init__(self, database: Database, ledger: Ledger) -> None:
-        super().__init__(database, requests.BOOK, ledger.report, _CLAIMS)
+    def __init__(self, database: Database, ledger: Ledger, page: int = PAGE) -> None:
+        super().__init__(database, requests.BOOK, ledger.report, _CLAIMS, page=page)
         self._ledger = ledger
         # First indices of the roots on chain that this store built.
         self._ours: set[int] = set()
@@ -193,7 +193,7 @@ class StoreAudit(StoreRows[RandomnessRequest, bool]):
                 )
 
     async def _exposed_after(self, connection: AsyncConnection, index: int) -> list[int]:
-        return await pool.exposed_after(connection, *self._place, index, PAGE)
+        return await pool.exposed_after(connection, *self._place, index, self._page)
 
     async def _is_taken_later(self, index: int) -> bool:
         async with self._reading() as connection:

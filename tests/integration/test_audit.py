@@ -14,6 +14,8 @@ import pytest
 from click.testing import CliRunner
 from eth_abi.abi import encode
 
+from oracle.audit.chain import audit_chain, open_ledger
+from oracle.audit.store import StoreAudit
 from oracle.chain import transact
 from oracle.chain.wallets import from_private_key
 from oracle.cli.audit import audit as cli_audit
@@ -245,6 +247,21 @@ async def test_a_store_that_was_tampered_with_is_found_out(bench: Bench) -> None
         assert code in codes(await audited(bench)), what
         path.write_bytes(good)
     assert codes(await audited(bench)) == []
+
+
+async def test_every_row_is_audited_however_many_are_read_at_once(bench: Bench) -> None:
+    for _ in range(3):
+        await bench.roll()
+    await serve(bench)
+    tamper(bench, "UPDATE requests SET num_words = num_words + 1")
+    reader, service = bench.service.reader, bench.service
+    for page in range(1, 5):
+        with await open_ledger(reader, service.chain_id, service.contract, 0) as ledger:
+            store = StoreAudit(service.database, ledger, page)
+            await audit_chain(reader, ledger, store.leaves_of)
+            await store.audit()
+            found = [finding.code for finding in ledger.report.findings]
+        assert found == ["terms_differ"] * 3, page
 
 
 async def test_an_orphan_that_the_chain_has_is_found_once_the_node_has_read_its_block(
