@@ -40,8 +40,9 @@ if TYPE_CHECKING:
     from oracle.protocols.airnode_rrp_v0 import AirnodeProtocol
     from oracle.request import RequestKey
     from oracle.service import Replaced
+    from oracle.store.attempts import Attempt
     from oracle.store.book import Book
-    from oracle.store.transactions import Attempt, Slot
+    from oracle.store.transactions import Slot
 
 
 REVERTED = "reverted"

@@ -25,8 +25,9 @@ if TYPE_CHECKING:
     from oracle.pricing import FeeBand
     from oracle.protocols.coordinator import CoordinatorProtocol
     from oracle.request import RequestKey, Tracked, TrackedRequest
+    from oracle.store.attempts import Attempt
     from oracle.store.book import Book
-    from oracle.store.transactions import Attempt, Slot
+    from oracle.store.transactions import Slot
 
 # Blocks that are enough to mine a fulfillment, replaced more than once.
 DUE_BLOCKS = 32

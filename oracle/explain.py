@@ -16,8 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from oracle.request import Outcome, TrackedRequest
+    from oracle.store.attempts import Attempt
     from oracle.store.retention import Pruned
-    from oracle.store.transactions import Attempt, Slot
+    from oracle.store.transactions import Slot
 
 _ETHER = 10**18
 _REFUND = "its requester gets the whole fee back with `cancel` once the window has passed"

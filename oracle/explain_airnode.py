@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from oracle.airnode_request import AirnodeRequest
     from oracle.request import Tracked
     from oracle.store.airnode import Answer, Shortage
+    from oracle.store.attempts import Attempt
     from oracle.store.retention import Pruned
-    from oracle.store.transactions import Attempt, Slot
+    from oracle.store.transactions import Slot
 
 _NEVER = "nothing was or will be sent for it"
 _PARAMETERS = (

@@ -14,7 +14,8 @@ from oracle.store.withdrawals import WithdrawalState
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from oracle.store.transactions import Attempt, Slot
+    from oracle.store.attempts import Attempt
+    from oracle.store.transactions import Slot
     from oracle.store.withdrawals import Withdrawal
 
 _AGAIN = "nothing is returned for it; to have what the wallet holds then, its sponsor asks again"

@@ -11,14 +11,9 @@ from oracle import log
 from oracle.chain.wallets import UnsignedTransaction
 from oracle.errors import OracleError
 from oracle.store import nonces, transactions
+from oracle.store.attempts import Attempt, add_attempt, add_attempts, attempt_context, drop_unsent
 from oracle.store.schema import attempts
-from oracle.store.transactions import (
-    Attempt,
-    NewSlot,
-    Purpose,
-    SlotState,
-    attempt_context,
-)
+from oracle.store.transactions import NewSlot, Purpose, SlotState
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -148,7 +143,7 @@ class Lane:
         """
         signed, transaction_hash = self.signer.replace(self.signed_bytes(last), fees)
         attempt = self.sealed(last.slot_id, signed, transaction_hash, fees)
-        await transactions.add_attempt(tx, attempt)
+        await add_attempt(tx, attempt)
         return attempt
 
     async def fill(self, tx: AsyncConnection, slot: Slot, fees: Fees) -> Attempt:
@@ -167,10 +162,10 @@ class Lane:
                 legacy=self.fees.legacy,
             )
         )
-        await transactions.drop_unsent(tx, slot.id)
+        await drop_unsent(tx, slot.id)
         await transactions.advance_slot(tx, slot, SlotState.SIGNED, purpose=Purpose.FILLER)
         attempt = self.sealed(slot.id, signed, transaction_hash, fees)
-        await transactions.add_attempt(tx, attempt)
+        await add_attempt(tx, attempt)
         return attempt
 
     async def fill_gap(self, tx: AsyncConnection, nonce: int, fees: Fees) -> None:
@@ -241,7 +236,7 @@ async def sign_all(
             )
         )
     slot_ids = await transactions.open_slots(tx, new)
-    await transactions.add_attempts(
+    await add_attempts(
         tx,
         [
             lane.sealed(slot_id, signed, transaction_hash, call.fees)

@@ -22,10 +22,11 @@ if TYPE_CHECKING:
     from oracle.evm import Block, Log, Receipt
     from oracle.lane import Lane
     from oracle.request import RequestKey, Tracked
+    from oracle.store.attempts import Attempt
     from oracle.store.book import Book
     from oracle.store.engine import Database
     from oracle.store.pool import Pool
-    from oracle.store.transactions import Attempt, Slot
+    from oracle.store.transactions import Slot
 
 # Reverted transactions of its own after which a request is given up.
 MAX_REVERTS = 3

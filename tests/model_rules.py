@@ -12,8 +12,8 @@ from oracle.evm import keccak
 from oracle.protocols.coordinator import BATCH, Discarded, batch_start
 from oracle.request import TRANSITIONS, RandomnessRequest, State
 from oracle.store import batches, transactions
+from oracle.store.attempts import attempt_context, attempts_of
 from oracle.store.batches import BatchState
-from oracle.store.transactions import attempt_context
 from tests.model_coordinator import WINDOW, Item, is_fulfillment
 from tests.model_node import DEPTH
 
@@ -152,7 +152,7 @@ class Watcher:
         async with self.node.database.read() as connection:
             slots = await transactions.slots_of(connection, track.chain.chain_id, tx.sender)
             [slot] = [one for one in slots if one.nonce == tx.nonce]
-            attempts = await transactions.attempts_of(connection, slot.id)
+            attempts = await attempts_of(connection, slot.id)
         [attempt] = [one for one in attempts if one.transaction_hash == keccak(signed)]
         assert attempt.sent_block is not None, "bytes leave before it is written down"
         assert attempt.sealed is not None

@@ -148,10 +148,10 @@ async def _open_commits(service: Service) -> list[Slot]:
 
 
 async def _mined(service: Service, slot: Slot) -> str:
-    from oracle.store import transactions  # noqa: PLC0415 - SQLAlchemy is slow to import
+    from oracle.store.attempts import attempts_of  # noqa: PLC0415 - SQLAlchemy is slow to import
 
     async with service.database.read() as connection:
-        attempts = await transactions.attempts_of(connection, slot.id)
+        attempts = await attempts_of(connection, slot.id)
     for attempt in attempts:
         receipt = await service.reader.receipt(attempt.transaction_hash)
         if receipt is not None and receipt.ok:

@@ -100,6 +100,7 @@ async def _explained(
     from oracle.cli.airnodes import policy_of  # noqa: PLC0415 - web3 is slow to import
     from oracle.explain_airnode import KnownAirnode, explain_airnode  # noqa: PLC0415
     from oracle.store import transactions  # noqa: PLC0415
+    from oracle.store.attempts import attempts_of  # noqa: PLC0415
     from oracle.store.cursors import get_cursor  # noqa: PLC0415
 
     request = tracked.request
@@ -108,7 +109,7 @@ async def _explained(
     slot, attempts = None, []
     if tracked.transaction_id is not None:
         slot = await transactions.get_slot(connection, tracked.transaction_id)
-        attempts = await transactions.attempts_of(connection, slot.id)
+        attempts = await attempts_of(connection, slot.id)
     wrong = tracked.reason == "wrong_sponsor_wallet"
     return explain_airnode(
         KnownAirnode(

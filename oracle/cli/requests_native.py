@@ -60,6 +60,7 @@ async def _explained(
     from oracle.explain import Known, explain  # noqa: PLC0415 - SQLAlchemy is slow to import
     from oracle.protocols.coordinator import BATCH  # noqa: PLC0415
     from oracle.store import batches, transactions  # noqa: PLC0415
+    from oracle.store.attempts import attempts_of  # noqa: PLC0415
     from oracle.store.cursors import get_cursor  # noqa: PLC0415
 
     request = tracked.request
@@ -72,7 +73,7 @@ async def _explained(
     slot, attempts = None, []
     if tracked.transaction_id is not None:
         slot = await transactions.get_slot(connection, tracked.transaction_id)
-        attempts = await transactions.attempts_of(connection, slot.id)
+        attempts = await attempts_of(connection, slot.id)
     return explain(
         Known(
             tracked=tracked,

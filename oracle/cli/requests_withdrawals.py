@@ -44,6 +44,7 @@ async def _document_of(
         explain_withdrawal,
     )
     from oracle.store import transactions  # noqa: PLC0415
+    from oracle.store.attempts import attempts_of  # noqa: PLC0415
     from oracle.store.cursors import get_cursor  # noqa: PLC0415
 
     chains = {} if settings.airnode is None else settings.airnode.chains
@@ -53,7 +54,7 @@ async def _document_of(
     slot, attempts = None, []
     if one.transaction_id is not None:
         slot = await transactions.get_slot(connection, one.transaction_id)
-        attempts = await transactions.attempts_of(connection, slot.id)
+        attempts = await attempts_of(connection, slot.id)
     why = explain_withdrawal(
         KnownWithdrawal(
             withdrawal=one,

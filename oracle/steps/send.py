@@ -16,8 +16,15 @@ from oracle.faults import fault_point
 from oracle.freed import agree_on_nonces
 from oracle.lane import open_attempt
 from oracle.store import nonces, transactions
+from oracle.store.attempts import (
+    Attempt,
+    attempts_among,
+    erase_attempts,
+    mark_sent,
+    record_verdicts,
+)
 from oracle.store.soundness import damaged
-from oracle.store.transactions import Attempt, Purpose, Slot, SlotState
+from oracle.store.transactions import Purpose, Slot, SlotState
 from oracle.together import together
 
 if TYPE_CHECKING:
@@ -87,7 +94,7 @@ async def send(service: ChainService[Any], head: Block) -> int:
     if not open_:
         return moved
     async with service.database.read() as connection:
-        attempts = await transactions.attempts_among(connection, [slot.id for slot in open_])
+        attempts = await attempts_among(connection, [slot.id for slot in open_])
     if bare := [slot for slot in open_ if not attempts[slot.id]]:
         raise damaged("attempts", f"transaction {bare[0].id} has none of its bytes")
     landed = await _find_receipts(service, open_, attempts, used)
@@ -288,7 +295,7 @@ async def _empty(service: ChainService[Any], outbox: _Outbox, head: Block) -> No
     if outbox.new:
         first = [slot for slot, _ in outbox.new if slot.state is SlotState.SIGNED]
         async with service.database.write() as tx:
-            await transactions.mark_sent(tx, [attempt for _, attempt in outbox.new], head.number)
+            await mark_sent(tx, [attempt for _, attempt in outbox.new], head.number)
             await transactions.advance_slots(tx, first, SlotState.SENT)
             await service.leave(tx, first)
         for _ in outbox.new:
@@ -300,7 +307,7 @@ async def _empty(service: ChainService[Any], outbox: _Outbox, head: Block) -> No
     )
     verdicts = [one for each in told for one in each]
     async with service.database.write() as tx:
-        await transactions.record_verdicts(
+        await record_verdicts(
             tx, [(attempt, verdict) for _, attempt, verdict, _ in verdicts], head.number
         )
     for slot, attempt, verdict, words in verdicts:
@@ -395,7 +402,7 @@ async def _give_up(service: ChainService[Any], slot: Slot, reason: str) -> None:
     async with service.database.write() as tx:
         await transactions.advance_slot(tx, slot, SlotState.LOST)
         await service.releases(tx, slot, reason)
-        await transactions.erase_attempts(tx, [slot.id])
+        await erase_attempts(tx, [slot.id])
     service.pool.note_erasure()
     log.get().error(
         reason,

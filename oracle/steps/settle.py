@@ -14,6 +14,7 @@ from oracle.faults import fault_point
 from oracle.protocols.coordinator import BATCH
 from oracle.request import State
 from oracle.store import batches, discards, transactions
+from oracle.store.attempts import erase_attempts
 from oracle.store.batches import BatchState
 from oracle.store.transactions import SlotState
 
@@ -62,7 +63,7 @@ async def settle(service: ChainService[Any], head: Block) -> int:
         await service.book.advance_all(tx, keys, State.MINED, State.DONE)
         await transactions.advance_slots(tx, slots, SlotState.FINAL)
         if slots:
-            await transactions.erase_attempts(tx, [slot.id for slot in slots])
+            await erase_attempts(tx, [slot.id for slot in slots])
             service.pool.note_erasure()
         await service.closes(tx, keys, settled)
     for tracked in mined:

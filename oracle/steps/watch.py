@@ -16,6 +16,7 @@ from oracle.gaps import fill_gaps
 from oracle.protocols.coordinator import BATCH, Cancelled, Committed, Discarded
 from oracle.request import TRANSITIONS, Outcome, State
 from oracle.store import batches, discards, indices, retention, transactions
+from oracle.store.attempts import attempts_of
 from oracle.store.batches import BatchState
 from oracle.store.book import NO_OUTCOME
 from oracle.store.cursors import Cursor, get_cursor, move_cursor
@@ -305,7 +306,7 @@ async def _again(connection: AsyncConnection, tracked: Tracked[Any]) -> State:
         return State.CONFIRMED
     assert tracked.outcome is not None
     slot = await transactions.get_slot(connection, tracked.transaction_id)
-    attempts = await transactions.attempts_of(connection, slot.id)
+    attempts = await attempts_of(connection, slot.id)
     ours = tracked.outcome.transaction_hash in {one.transaction_hash for one in attempts}
     open_ = slot.state is SlotState.SENT or (slot.state is SlotState.MINED and ours)
     return State.SENT if open_ and slot.purpose is Purpose.FULFILL else State.CONFIRMED

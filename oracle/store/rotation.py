@@ -19,6 +19,7 @@ from sqlalchemy import bindparam, select, update
 
 from oracle.errors import DatabaseLockedError, PoolKeyError
 from oracle.faults import fault_point
+from oracle.store.attempts import attempt_context
 from oracle.store.cursors import get_setting
 from oracle.store.lineage import KEY_CHECK, succeed, wrong_key
 from oracle.store.pool import Pool
@@ -26,7 +27,6 @@ from oracle.store.reveals import reveal_context
 from oracle.store.schema import attempts, blocks, reveals
 from oracle.store.seal import PoolKey, Sealed, sync_folder
 from oracle.store.seed_blocks import block_context
-from oracle.store.transactions import attempt_context
 
 if TYPE_CHECKING:
     from pathlib import Path

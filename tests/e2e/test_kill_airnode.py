@@ -25,8 +25,8 @@ from oracle.evm import keccak
 from oracle.protocols import airnode_calls as calls
 from oracle.protocols.airnode_rrp_v0 import WITHDRAWAL_FULFILLED
 from oracle.steps.send import REPLACE_AFTER
+from oracle.store.attempts import attempt_context
 from oracle.store.seal import PoolKey, Sealed
-from oracle.store.transactions import attempt_context
 from tests.e2e.test_kill import SPIKE
 
 if TYPE_CHECKING:

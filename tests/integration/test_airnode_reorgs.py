@@ -18,6 +18,7 @@ from oracle.devnet.network import CHAIN_ID
 from oracle.request import State
 from oracle.steps.send import REPLACE_AFTER
 from oracle.store import airnode, transactions
+from oracle.store.attempts import attempts_of
 from oracle.store.transactions import SlotState
 from tests.integration.test_airnode import new_node, received
 from tests.integration.test_airnode_hostile import height, roll_back
@@ -139,7 +140,7 @@ async def test_fulfillment_that_is_dropped_is_replaced_at_its_nonce_with_the_sam
         [slot] = await transactions.slots_in(
             connection, node.service.chain_id, node.service.contract, SlotState
         )
-        tries = await transactions.attempts_of(connection, slot.id)
+        tries = await attempts_of(connection, slot.id)
     for newer, older in pairwise(tries):
         assert newer.max_fee * 8 >= older.max_fee * 9
     assert await received(node, request) == 1

@@ -10,13 +10,14 @@ import pytest
 
 from oracle.request import State
 from oracle.store import requests, transactions
+from oracle.store.attempts import attempts_of
 from oracle.store.transactions import Purpose, SlotState
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from oracle.request import RandomnessRequest
-    from oracle.store.transactions import Attempt
+    from oracle.store.attempts import Attempt
     from tests.integration.conftest import Bench
 
     NewBench = Callable[..., Awaitable[Bench]]
@@ -33,11 +34,11 @@ async def rolls(bench: Bench, count: int) -> list[RandomnessRequest]:
     return [bench.made(await bench.mined(await bench.send_roll())) for _ in range(count)]
 
 
-async def attempts_of(bench: Bench, request: RandomnessRequest) -> list[Attempt]:
+async def attempts_for(bench: Bench, request: RandomnessRequest) -> list[Attempt]:
     tracked = await bench.tracked(request)
     assert tracked.transaction_id is not None
     async with bench.service.database.read() as connection:
-        return list(await transactions.attempts_of(connection, tracked.transaction_id))
+        return list(await attempts_of(connection, tracked.transaction_id))
 
 
 async def settled(bench: Bench, passes: int = 12) -> None:
@@ -101,7 +102,7 @@ async def test_bytes_that_a_mempool_forgets_are_handed_out_again_and_are_the_sam
 ) -> None:
     [request] = await rolls(bench, 1)
     await bench.walk()
-    [first] = await attempts_of(bench, request)
+    [first] = await attempts_for(bench, request)
     await bench.rpc("anvil_dropTransaction", "0x" + first.transaction_hash.hex())
     await settled(bench, 6)
     tracked = await bench.tracked(request)
@@ -117,13 +118,13 @@ async def test_bytes_that_a_mempool_forgets_are_handed_out_again_and_are_the_sam
 async def test_blocks_that_others_fill_are_outbid_at_the_same_nonce(bench: Bench) -> None:
     [request] = await rolls(bench, 1)
     await bench.walk()
-    [first] = await attempts_of(bench, request)
+    [first] = await attempts_for(bench, request)
     for _ in range(9):
         # Mined without anything in it, as by a builder who has better offers.
         await bench.rpc("anvil_dropTransaction", "0x" + first.transaction_hash.hex())
         await bench.mine()
         await bench.walk()
-    newest, *_ = await attempts_of(bench, request)
+    newest, *_ = await attempts_for(bench, request)
     assert newest.max_fee * 8 >= first.max_fee * 9
     await settled(bench, 3)
     assert await bench.state(request) is State.DONE

@@ -26,6 +26,7 @@ from oracle.steps.draw import draw
 from oracle.steps.sign import sign
 from oracle.steps.watch import watch
 from oracle.store import requests, transactions
+from oracle.store.attempts import attempts_of
 from oracle.store.transactions import SlotState
 from tests.lying import lying
 
@@ -92,7 +93,7 @@ async def test_a_batch_survives_a_stranger_who_serves_one_of_its_requests(bench:
     [slot_id] = slot_ids
     assert slot_id is not None
     async with bench.service.database.read() as connection:
-        [attempt] = await transactions.attempts_of(connection, slot_id)
+        [attempt] = await attempts_of(connection, slot_id)
     await bench.rpc("anvil_dropTransaction", "0x" + attempt.transaction_hash.hex())
     await bench.fulfill_as_stranger(made[0])
     await _settle(bench)
@@ -171,7 +172,7 @@ async def test_a_wallet_without_funds_does_not_raise_its_bid(bench: Bench) -> No
     tracked = await bench.tracked(request)
     assert tracked.transaction_id is not None
     async with bench.service.database.read() as connection:
-        assert len(await transactions.attempts_of(connection, tracked.transaction_id)) == 1
+        assert len(await attempts_of(connection, tracked.transaction_id)) == 1
     await bench.rpc("anvil_setBalance", wallet, hex(balance))
     await _settle(bench)
     assert await bench.state(request) is State.DONE

@@ -17,7 +17,7 @@ from oracle.devnet.network import PLAYER_KEY, until
 from oracle.devnet.processes import Process, find_anvil, free_port
 from oracle.errors import EndpointError
 from oracle.request import State
-from oracle.store import transactions
+from oracle.store.attempts import attempts_of
 from tests.hostile import hostile, says
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ async def test_requests_are_served_with_one_price_and_replaced_at_their_nonce(
     tracked = await bench.tracked(request)
     assert tracked.transaction_id is not None
     async with bench.service.database.read() as connection:
-        newest, first = await transactions.attempts_of(connection, tracked.transaction_id)
+        newest, first = await attempts_of(connection, tracked.transaction_id)
     assert first.max_fee == first.priority_fee < 60 * GWEI
     assert newest.max_fee == newest.priority_fee >= 60 * GWEI
     for _ in range(4):
@@ -100,7 +100,7 @@ async def test_slots_are_filled_with_what_the_chain_takes(
     tracked = await bench.tracked(request)
     assert tracked.transaction_id is not None
     async with bench.service.database.read() as connection:
-        [attempt] = await transactions.attempts_of(connection, tracked.transaction_id)
+        [attempt] = await attempts_of(connection, tracked.transaction_id)
     await bench.rpc("anvil_dropTransaction", "0x" + attempt.transaction_hash.hex())
     await bench.fulfill_as_stranger(request)
     for _ in range(4):

@@ -26,6 +26,7 @@ from oracle.steps.draw import draw
 from oracle.steps.sign import sign
 from oracle.steps.watch import watch
 from oracle.store import batches, requests, transactions
+from oracle.store.attempts import attempts_of
 from oracle.store.transactions import Purpose, SlotState
 
 if TYPE_CHECKING:
@@ -272,7 +273,7 @@ async def test_a_stuck_transaction_is_replaced_at_its_nonce(bench: Bench) -> Non
     tracked = await bench.tracked(request)
     assert tracked.transaction_id is not None
     async with bench.service.database.read() as connection:
-        attempts = await transactions.attempts_of(connection, tracked.transaction_id)
+        attempts = await attempts_of(connection, tracked.transaction_id)
     assert len(attempts) == 2
     assert attempts[0].max_fee >= 20 * GWEI
     await _fulfill(bench)
@@ -288,7 +289,7 @@ async def test_a_nonce_that_somebody_else_used_is_given_up_and_the_request_serve
     tracked = await bench.tracked(request)
     assert tracked.transaction_id is not None
     async with bench.service.database.read() as connection:
-        [attempt] = await transactions.attempts_of(connection, tracked.transaction_id)
+        [attempt] = await attempts_of(connection, tracked.transaction_id)
         [slot] = await transactions.slots_in(
             connection, bench.service.chain_id, bench.service.contract, [SlotState.SENT]
         )

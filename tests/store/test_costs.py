@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 from oracle.evm import Receipt, checksum_address
 from oracle.request import Outcome, RandomnessRequest, State
 from oracle.store import costs, requests, transactions
+from oracle.store.attempts import Attempt, add_attempt, attempt_context
 from oracle.store.engine import Access, Database
 from oracle.store.seal import PoolKey
-from oracle.store.transactions import Attempt, Purpose, SlotState, attempt_context
+from oracle.store.transactions import Purpose, SlotState
 from tests.factories import CHAIN_ID, PROTOCOL, WALLET, hash32, make_request, with_id
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ class Lane:
                 10**7,
             )
             sealed = KEY.seal(b"signed", attempt_context(transaction_hash))
-            await transactions.add_attempt(
+            await add_attempt(
                 tx,
                 Attempt(
                     transaction_hash=transaction_hash,

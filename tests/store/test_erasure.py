@@ -11,10 +11,11 @@ from sqlalchemy import select
 
 from oracle.request import State
 from oracle.store import requests, transactions
+from oracle.store.attempts import Attempt, add_attempt, attempt_context, erase_attempts
 from oracle.store.pool import Pool
 from oracle.store.schema import attempts, reveals
 from oracle.store.schema import requests as table
-from oracle.store.transactions import Attempt, Purpose, attempt_context
+from oracle.store.transactions import Purpose
 from tests.databases import on_sqlite
 from tests.erased import block_ciphertexts, found_in_files
 from tests.factories import (
@@ -176,7 +177,7 @@ async def test_signed_bytes_are_in_no_file_once_they_are_erased(
                     sealed=key.seal(signed[-1], attempt_context(transaction_hash)),
                     sent_block=None,
                 )
-                await transactions.add_attempt(tx, attempt)
+                await add_attempt(tx, attempt)
         slots.append(slot_id)
     async with database.read() as connection:
         sealed = list(await connection.scalars(select(attempts.c.ciphertext)))
@@ -186,7 +187,7 @@ async def test_signed_bytes_are_in_no_file_once_they_are_erased(
     assert await found_in_files(database, *(item[:32] for item in signed)) == []
     for slot_id in slots:
         async with database.write() as tx:
-            assert await transactions.erase_attempts(tx, [slot_id]) == 2
+            assert await erase_attempts(tx, [slot_id]) == 2
     assert await database.wipe()
     assert await found_in_files(database, *pieces) == []
 

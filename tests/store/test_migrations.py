@@ -14,6 +14,7 @@ from sqlalchemy.exc import IntegrityError
 from oracle.errors import ConfigError, DatabaseLockedError, DatabaseTakenError
 from oracle.request import State
 from oracle.store import migrations, nonces, requests, transactions
+from oracle.store.attempts import attempts_of
 from oracle.store.cursors import put_setting
 from oracle.store.engine import Access, Database
 from oracle.store.migrations import _config
@@ -205,7 +206,7 @@ async def test_what_an_older_version_kept_is_there_in_the_newest(
         async with database.read() as connection:
             [found] = await requests.in_states(connection, CHAIN_ID, COORDINATOR, [State.MINED])
             slot = await transactions.get_slot(connection, 7)
-            [attempt] = await transactions.attempts_of(connection, 7)
+            [attempt] = await attempts_of(connection, 7)
             assert await connection.run_sync(differences) == []
         assert (found.request, found.transaction_id) == (make_request(), 7)
         assert found.cost is None

@@ -21,6 +21,7 @@ from oracle.protocols.coordinator import Cancelled, CoordinatorProtocol
 from oracle.request import RandomnessRequest, State
 from oracle.steps import watch
 from oracle.store import requests, retention, transactions
+from oracle.store.attempts import Attempt, add_attempt, attempt_context
 from oracle.store.engine import Access, Database, now
 from oracle.store.pool import Pool
 from oracle.store.retention import Mark
@@ -35,7 +36,7 @@ from oracle.store.schema import requests as table
 from oracle.store.schema import transactions as slots
 from oracle.store.seal import EpochFile, PoolKey
 from oracle.store.sqlite import SqliteDatabase
-from oracle.store.transactions import Attempt, Purpose, SlotState, attempt_context
+from oracle.store.transactions import Purpose, SlotState
 from tests.databases import on_sqlite
 from tests.factories import (
     CHAIN_ID,
@@ -86,7 +87,7 @@ async def slot_of(tx: AsyncConnection, key: PoolKey, nonce: int, state: SlotStat
         priority_fee=1,
         sealed=key.seal(b"bytes", attempt_context(hash_)),
     )
-    await transactions.add_attempt(tx, attempt)
+    await add_attempt(tx, attempt)
     await tx.execute(slots.update().where(slots.c.id == slot_id).values(state=state))
     return slot_id
 

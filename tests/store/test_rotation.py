@@ -14,6 +14,7 @@ from sqlalchemy.exc import IntegrityError
 
 from oracle.errors import DatabaseLockedError, PoolKeyError, SeedGoneError
 from oracle.store import batches, rotation, transactions
+from oracle.store.attempts import Attempt, add_attempt, attempt_context, attempts_of
 from oracle.store.backup import back_up
 from oracle.store.batches import Batch, BatchState
 from oracle.store.engine import Access, Database
@@ -21,7 +22,7 @@ from oracle.store.pool import Pool
 from oracle.store.rotation import rotate
 from oracle.store.schema import attempts, blocks, reveals
 from oracle.store.seal import EpochFile, PoolKey
-from oracle.store.transactions import Attempt, Purpose, attempt_context
+from oracle.store.transactions import Purpose
 from tests.databases import Copy, content_of, on_sqlite, path_of
 from tests.factories import CHAIN_ID, COORDINATOR, WALLET, hash32, make_block, make_seed
 
@@ -92,7 +93,7 @@ async def used(database: Database, pool: Pool, key: PoolKey) -> Pool:
             priority_fee=1,
             sealed=key.seal(SIGNED, attempt_context(hash32("transaction"))),
         )
-        await transactions.add_attempt(tx, attempt)
+        await add_attempt(tx, attempt)
     await pool.wipe(database)
     return pool
 
@@ -119,7 +120,7 @@ async def check_all(database: Database, key_file: Path, epoch: EpochFile) -> Non
         assert await pool.fresh(connection) == 44
         for index in (0, 4, 5, 255):
             assert await pool.seed(connection, CHAIN_ID, COORDINATOR, index) == make_seed(index)
-        [attempt] = await transactions.attempts_of(connection, 1)
+        [attempt] = await attempts_of(connection, 1)
     assert attempt.sealed is not None
     assert key.open(attempt.sealed, attempt_context(attempt.transaction_hash)) == SIGNED
 

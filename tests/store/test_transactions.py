@@ -12,8 +12,16 @@ from sqlalchemy.exc import IntegrityError
 from oracle.errors import StaleStateError
 from oracle.evm import Receipt
 from oracle.store import nonces, transactions
+from oracle.store.attempts import (
+    Attempt,
+    add_attempt,
+    attempt_context,
+    attempts_of,
+    erase_attempts,
+    mark_sent,
+)
 from oracle.store.schema import U256, Address
-from oracle.store.transactions import Attempt, Purpose, Slot, SlotState, attempt_context
+from oracle.store.transactions import Purpose, Slot, SlotState
 from tests.factories import CHAIN_ID, COORDINATOR, REQUESTER, WALLET, addresses, hash32
 
 if TYPE_CHECKING:
@@ -176,9 +184,9 @@ async def test_attempts_come_newest_first(database: Database, key: PoolKey) -> N
     slot = await open_slot(database, 7)
     for max_fee in (100, 2**64, 113):
         async with database.write() as tx:
-            await transactions.add_attempt(tx, make_attempt(slot, key, max_fee=max_fee))
+            await add_attempt(tx, make_attempt(slot, key, max_fee=max_fee))
     async with database.read() as connection:
-        found = await transactions.attempts_of(connection, slot.id)
+        found = await attempts_of(connection, slot.id)
     assert [attempt.max_fee for attempt in found] == [113, 2**64, 100]
 
 
@@ -186,10 +194,10 @@ async def test_attempt_is_stored_before_it_is_sent(database: Database, key: Pool
     slot = await open_slot(database, 7)
     attempt = make_attempt(slot, key, max_fee=100)
     async with database.write() as tx:
-        await transactions.add_attempt(tx, attempt)
-        assert await transactions.attempts_of(tx, slot.id) == [attempt]
-        await transactions.mark_sent(tx, [attempt], 99)
-        [sent] = await transactions.attempts_of(tx, slot.id)
+        await add_attempt(tx, attempt)
+        assert await attempts_of(tx, slot.id) == [attempt]
+        await mark_sent(tx, [attempt], 99)
+        [sent] = await attempts_of(tx, slot.id)
     assert sent.sent_block == 99
     assert sent.sealed is not None
     assert key.open(sent.sealed, attempt_context(attempt.transaction_hash)) == b"signed"
@@ -201,8 +209,8 @@ async def test_the_same_bytes_are_stored_once(database: Database, key: PoolKey) 
     other = make_attempt(slot, key, max_fee=113)
     async with database.write() as tx:
         for one in (attempt, other, attempt):
-            await transactions.add_attempt(tx, one)
-        found = await transactions.attempts_of(tx, slot.id)
+            await add_attempt(tx, one)
+        found = await attempts_of(tx, slot.id)
     assert [one.max_fee for one in found] == [100, 113]
 
 
@@ -210,10 +218,10 @@ async def test_erased_attempts_stay_without_their_bytes(database: Database, key:
     slot = await open_slot(database, 7)
     async with database.write() as tx:
         for max_fee in (100, 113):
-            await transactions.add_attempt(tx, make_attempt(slot, key, max_fee=max_fee))
-        assert await transactions.erase_attempts(tx, [slot.id]) == 2
-        assert await transactions.erase_attempts(tx, [slot.id]) == 0
-        found = await transactions.attempts_of(tx, slot.id)
+            await add_attempt(tx, make_attempt(slot, key, max_fee=max_fee))
+        assert await erase_attempts(tx, [slot.id]) == 2
+        assert await erase_attempts(tx, [slot.id]) == 0
+        found = await attempts_of(tx, slot.id)
     assert [(attempt.max_fee, attempt.sealed) for attempt in found] == [(113, None), (100, None)]
 
 

@@ -6,8 +6,9 @@ import pytest
 
 from oracle.explain import Known, explain
 from oracle.request import State, TrackedRequest
+from oracle.store.attempts import Attempt
 from oracle.store.batches import BatchState
-from oracle.store.transactions import Attempt, Purpose, Slot, SlotState
+from oracle.store.transactions import Purpose, Slot, SlotState
 from tests.factories import CHAIN_ID, COORDINATOR, WALLET, hash32, make_outcome, make_request
 
 pytestmark = pytest.mark.unit

@@ -15,7 +15,8 @@ from oracle.evm import checksum_address
 from oracle.explain_airnode import KnownAirnode, explain_airnode
 from oracle.request import Outcome, RequestKey, State, Tracked
 from oracle.store.airnode import WAITING_AFTER_RESTORE, Answer, Shortage
-from oracle.store.transactions import Attempt, Purpose, Slot, SlotState
+from oracle.store.attempts import Attempt
+from oracle.store.transactions import Purpose, Slot, SlotState
 from tests.factories import CHAIN_ID, COORDINATOR, WALLET, hash32
 
 pytestmark = pytest.mark.unit
