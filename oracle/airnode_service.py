@@ -20,8 +20,8 @@ from oracle.request import Outcome, State, Tracked
 from oracle.service import MAX_REVERTS, ChainService, split_served
 from oracle.store import airnode, costs, withdrawals
 from oracle.store.airnode import airnode_purpose
-from oracle.store.book import history
 from oracle.store.engine import now
+from oracle.store.history import history
 from oracle.store.schema import airnode_requests, airnode_withdrawals
 from oracle.store.transactions import Purpose, SlotState
 from oracle.store.withdrawals import WithdrawalState

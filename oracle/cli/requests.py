@@ -204,8 +204,9 @@ async def _found(
     connection: AsyncConnection, settings: Settings, prefix: bytes
 ) -> tuple[dict[str, Any], Sequence[Any], dict[str, Any] | None]:
     from oracle.cli import requests_airnode, requests_native  # noqa: PLC0415
-    from oracle.store import airnode, book, retention, sources  # noqa: PLC0415 - SQLAlchemy
+    from oracle.store import airnode, retention, sources  # noqa: PLC0415 - SQLAlchemy
     from oracle.store import requests as store  # noqa: PLC0415
+    from oracle.store.history import history  # noqa: PLC0415
     from oracle.store.seed_blocks import native_purpose  # noqa: PLC0415
 
     native = await store.by_prefix(connection, prefix)
@@ -235,7 +236,7 @@ async def _found(
         )
     return (
         document,
-        await book.history(connection, key),
+        await history(connection, key),
         await sources.provenance_of(connection, purpose),
     )
 

@@ -30,7 +30,8 @@ from oracle.store.airnode import (
     WAITING_AFTER_RESTORE,
     airnode_purpose,
 )
-from oracle.store.book import MOVED, history
+from oracle.store.book import MOVED
+from oracle.store.history import history
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence

@@ -10,8 +10,8 @@ from sqlalchemy import func, select
 
 from oracle.store import retention
 from oracle.store.airnode import airnode_purpose
-from oracle.store.book import remark
 from oracle.store.cursors import get_setting
+from oracle.store.history import remark
 from oracle.store.schema import airnode_requests, attempts, blocks, request_events
 
 if TYPE_CHECKING:

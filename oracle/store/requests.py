@@ -12,7 +12,8 @@ from sqlalchemy import Row, select
 from oracle.errors import InconsistentChainError
 from oracle.request import RandomnessRequest, RequestKey, State
 from oracle.store import retention
-from oracle.store.book import NO_OUTCOME, Book, history
+from oracle.store.book import NO_OUTCOME, Book
+from oracle.store.history import history
 from oracle.store.schema import request_events, requests
 
 if TYPE_CHECKING:
