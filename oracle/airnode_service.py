@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from oracle.airnode_policy import AirnodePolicy
     from oracle.chain.fees import FeePolicy
-    from oracle.chain.reader import GasEstimator
+    from oracle.chain.interfaces import GasEstimator
     from oracle.chain.sponsor_wallets import AirnodeKeys
     from oracle.evm import Block, Log, Receipt
     from oracle.protocols.airnode_rrp_v0 import AirnodeProtocol

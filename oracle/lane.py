@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from oracle.chain.fees import FeePolicy, Fees
-    from oracle.chain.reader import ChainReader
+    from oracle.chain.interfaces import ChainReader
     from oracle.chain.wallets import Signer
     from oracle.store.engine import Database
     from oracle.store.seal import PoolKey

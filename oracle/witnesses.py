@@ -14,7 +14,7 @@ from oracle.request import Request
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
 
-    from oracle.chain.reader import ChainReader
+    from oracle.chain.interfaces import ChainReader
     from oracle.service import ChainService
 
 # Blocks between two requests that are read for nothing rather than by another call.

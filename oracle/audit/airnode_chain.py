@@ -16,7 +16,7 @@ from oracle.verify.airnode_proof import read_fulfillment
 
 if TYPE_CHECKING:
     from oracle.audit.airnode_ledger import Entry
-    from oracle.chain.reader import ChainReader
+    from oracle.chain.interfaces import ChainReader
 
 _PAGE = 500
 # What the store says of those that it has ended, though the chain has them open.

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from oracle.audit.airnode_report import AirnodeReport
     from oracle.audit.rows import Reach
     from oracle.chain.airnode_xpub import AirnodeXpub
-    from oracle.chain.reader import ChainReader
+    from oracle.chain.interfaces import ChainReader
     from oracle.request import Tracked
     from oracle.store.airnode import Answer
     from oracle.store.engine import Database

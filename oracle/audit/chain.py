@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from oracle.audit.ledger import Entry, Root
-    from oracle.chain.reader import ChainReader
+    from oracle.chain.interfaces import ChainReader
     from oracle.verify.proof import Run
 
     LeavesOf = Callable[[Root], Awaitable[Sequence[bytes] | None]]

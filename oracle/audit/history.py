@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
     from oracle.audit.findings import Findings
-    from oracle.chain.reader import ChainReader
+    from oracle.chain.interfaces import ChainReader
     from oracle.evm import Log
 
 # Blocks per query: what they hold is in memory at once.

@@ -12,7 +12,7 @@ from oracle.verify.evidence import ask, ask_all
 
 if TYPE_CHECKING:
     from oracle.audit.ledger import Ledger
-    from oracle.chain.reader import ChainReader
+    from oracle.chain.interfaces import ChainReader
 
 # A look-up takes 2,100 gas and a write 5,000: far below what endpoints allow a call.
 _SLOTS = 1024

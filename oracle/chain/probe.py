@@ -11,7 +11,8 @@ from oracle.errors import ConfigError, EndpointError, RevertedError
 from oracle.evm import keccak
 
 if TYPE_CHECKING:
-    from oracle.chain.reader import ChainReader, Web3Reader
+    from oracle.chain.interfaces import ChainReader
+    from oracle.chain.reader import Web3Reader
 
 # Creation code that returns `block.number` and `blockhash(block.number - 1)`:
 # NUMBER PUSH1 0 MSTORE · PUSH1 1 NUMBER SUB BLOCKHASH PUSH1 32 MSTORE · PUSH1 64 PUSH1 0 RETURN

@@ -19,7 +19,7 @@ from oracle.errors import (
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
-    from oracle.chain.reader import ChainReader
+    from oracle.chain.interfaces import ChainReader
     from oracle.evm import Log
 
 # Blocks per query at most, unless the caller knows better.

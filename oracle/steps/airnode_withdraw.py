@@ -22,7 +22,7 @@ from oracle.store.withdrawals import WithdrawalState
 
 if TYPE_CHECKING:
     from oracle.airnode_service import AirnodeService
-    from oracle.chain.reader import ChainReader
+    from oracle.chain.interfaces import ChainReader
     from oracle.evm import Block
     from oracle.funds import Tariff
     from oracle.store.withdrawals import Withdrawal

@@ -19,7 +19,7 @@ from oracle.store.batches import BatchState
 from oracle.store.transactions import SlotState
 
 if TYPE_CHECKING:
-    from oracle.chain.reader import ChainReader
+    from oracle.chain.interfaces import ChainReader
     from oracle.evm import Block
     from oracle.service import ChainService
     from oracle.store.discards import Discard

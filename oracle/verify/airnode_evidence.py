@@ -19,7 +19,7 @@ from oracle.verify.evidence import SPAN, place_of
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from oracle.chain.reader import ChainReader
+    from oracle.chain.interfaces import ChainReader
     from oracle.evm import Block, Transaction
     from oracle.verify.checks import Place
 

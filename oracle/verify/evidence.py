@@ -17,7 +17,7 @@ from oracle.verify.checks import Evidence, Place
 from oracle.verify.events import BATCH, COMMITTED, Committed, Fulfilled, Made, read_event
 
 if TYPE_CHECKING:
-    from oracle.chain.reader import ChainReader
+    from oracle.chain.interfaces import ChainReader
     from oracle.evm import Log
 
 # Blocks per query at first: the logs of one request are few, however long the chain.

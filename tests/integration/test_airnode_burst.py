@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from oracle.airnode_request import AirnodeRequest
-    from oracle.chain.reader import GasEstimator
+    from oracle.chain.interfaces import GasEstimator
     from oracle.chain.sender import Broadcaster, Verdict
     from oracle.store.engine import Database
     from tests.integration.test_airnode import Node

@@ -33,7 +33,7 @@ from tests.integration.test_airnode import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from oracle.chain.reader import ChainReader
+    from oracle.chain.interfaces import ChainReader
     from oracle.evm import Block
     from tests.integration.test_airnode import Node
 

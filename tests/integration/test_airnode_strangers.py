@@ -35,7 +35,7 @@ from tests.integration.test_airnode_reorgs import number, until_done
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from oracle.chain.reader import ChainReader
+    from oracle.chain.interfaces import ChainReader
     from oracle.evm import Block
     from tests.integration.test_airnode import Node
 

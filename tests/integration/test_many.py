@@ -21,7 +21,7 @@ from oracle.request import State
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    from oracle.chain.reader import ChainReader
+    from oracle.chain.interfaces import ChainReader
     from oracle.evm import Block, Log
     from tests.integration.conftest import Bench
 

@@ -23,7 +23,7 @@ from oracle.evm import Log
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from oracle.chain.reader import ChainReader
+    from oracle.chain.interfaces import ChainReader
 
 pytestmark = pytest.mark.unit
 
