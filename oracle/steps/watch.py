@@ -11,13 +11,12 @@ from oracle import log
 from oracle.chain.ranges import span_of
 from oracle.coordinator_service import Service
 from oracle.errors import EndpointError, InconsistentChainError
+from oracle.events import requests_in, store_events
 from oracle.faults import fault_point
 from oracle.gaps import fill_gaps
-from oracle.protocols.coordinator import BATCH, Cancelled, Committed, Discarded
-from oracle.request import TRANSITIONS, Outcome, State
-from oracle.store import batches, discards, indices, retention, transactions
+from oracle.request import Outcome, State
+from oracle.store import indices, retention, transactions
 from oracle.store.attempts import attempts_of
-from oracle.store.batches import BatchState
 from oracle.store.book import NO_OUTCOME
 from oracle.store.cursors import Cursor, get_cursor, move_cursor
 from oracle.store.transactions import Purpose, SlotState
@@ -226,7 +225,7 @@ async def _read_range(
     )
     async with service.database.write() as tx:
         await _move(tx, service.book, missing)
-        moved = len(missing) + await _apply(tx, service, events)
+        moved = len(missing) + await store_events(tx, service, events)
         if advance:
             await move_cursor(tx, service.chain_id, service.contract, cursor)
     if moved:
@@ -247,7 +246,7 @@ async def _missing(
     Raises `InconsistentChainError` when a block is still there and only its logs are missing: an
     endpoint that loses logs must not make the node drop what it has promised.
     """
-    made = {request.key.request_id for request in _requests(service, events)}
+    made = {request.key.request_id for request in requests_in(service, events)}
     fulfilled = {
         (event.request_id, event.block_hash) for event in events if isinstance(event, Outcome)
     }
@@ -310,104 +309,6 @@ async def _again(connection: AsyncConnection, tracked: Tracked[Any]) -> State:
     ours = tracked.outcome.transaction_hash in {one.transaction_hash for one in attempts}
     open_ = slot.state is SlotState.SENT or (slot.state is SlotState.MINED and ours)
     return State.SENT if open_ and slot.purpose is Purpose.FULFILL else State.CONFIRMED
-
-
-async def _apply(tx: AsyncConnection, service: ChainService[Any], events: Sequence[object]) -> int:
-    """
-    Store what a range of blocks says; return how many requests moved.
-
-    On one chain a request comes before whatever settles it, so all of them can go first.
-    """
-    moved = await service.book.observe_all(tx, _requests(service, events))
-    for event in events:
-        if isinstance(event, Committed):
-            await _apply_commit(tx, service, event)
-        elif isinstance(event, Discarded):
-            await _apply_discard(tx, service, event)
-    outcomes: list[tuple[Tracked[Any], Outcome]] = []
-    for tracked, event in await _settled(tx, service, events):
-        after = State.CANCELLED if isinstance(event, Cancelled) else State.MINED
-        if after not in TRANSITIONS[tracked.state]:
-            continue
-        moved += 1
-        if isinstance(event, Outcome):
-            outcomes.append((tracked, event))
-        else:
-            key = tracked.request.key
-            await service.book.advance(tx, key, tracked.state, after, reason="by_requester")
-    await service.book.fulfilled_all(tx, outcomes)
-    await service.settles(tx, outcomes)
-    return moved + await service.notes(tx, events)
-
-
-async def _settled(
-    tx: AsyncConnection, service: ChainService[Any], events: Sequence[object]
-) -> list[tuple[Tracked[Any], Outcome | Cancelled]]:
-    """
-    Return the requests that the events settle, but for those that were pruned, each with its end.
-
-    Raises `InconsistentChainError` when one is settled twice, or was never made.
-    """
-    settled = {
-        event.request_id: event for event in events if isinstance(event, Outcome | Cancelled)
-    }
-    if len(settled) < sum(isinstance(event, Outcome | Cancelled) for event in events):
-        raise InconsistentChainError(
-            "a request was settled twice: the endpoint shows two branches at once"
-        )
-    found = await service.book.find(tx, service.chain_id, service.contract, settled)
-    unknown = settled.keys() - found.keys()
-    if unknown and service.whole_history:
-        pruned = await retention.among(tx, service.chain_id, service.contract, unknown)
-        if lost := unknown - pruned:
-            raise InconsistentChainError(
-                f"request 0x{min(lost).hex()} was settled, but no log made it: "
-                "the endpoint lost logs"
-            )
-    return [(found[id_], event) for id_, event in settled.items() if id_ in found]
-
-
-async def _apply_commit(tx: AsyncConnection, service: ChainService[Any], event: Committed) -> None:
-    foreign = []
-    for place, root in enumerate(event.roots):
-        first_index = event.first_index + place * BATCH
-        batch = await batches.get(tx, service.chain_id, service.contract, first_index)
-        if batch is not None and batch.root == root and batch.state is not BatchState.ERASED:
-            if batch.state is not BatchState.COMMITTED:
-                await batches.set_state(tx, batch, BatchState.COMMITTED)
-                log.get().info("batch_committed", first_index=first_index)
-            continue
-        if batch is not None and batch.state in (BatchState.BUILT, BatchState.COMMITTED):
-            await batches.set_state(tx, batch, BatchState.LOST)
-        foreign.append(first_index)
-    if foreign:
-        log.get().error(
-            "foreign_root",
-            first_index=foreign[0],
-            up_to=foreign[-1] + BATCH,
-            advice="these seeds are not in this database: requests that take them cannot be "
-            "served from here; the operator can discard past them",
-        )
-
-
-async def _apply_discard(
-    tx: AsyncConnection, service: ChainService[Any], event: Discarded
-) -> None:
-    # Nothing is erased before that is final: see `settle`.
-    discard = discards.Discard(
-        chain_id=service.chain_id,
-        contract=service.contract,
-        first_index=event.first_index,
-        up_to=event.up_to,
-        block_number=event.block_number,
-        block_hash=event.block_hash,
-    )
-    if await discards.observe(tx, discard):
-        log.get().info("seeds_discarded", first_index=event.first_index, up_to=event.up_to)
-
-
-def _requests(service: ChainService[Any], events: Sequence[object]) -> list[Any]:
-    return [event for event in events if isinstance(event, service.request_type)]
 
 
 async def _confirm(service: ChainService[Any], head: Block) -> int:

@@ -17,9 +17,9 @@ from sqlalchemy import event, func, select, text
 
 from oracle.coordinator_service import Service
 from oracle.errors import InconsistentChainError, SeedGoneError, StaleStateError
+from oracle.events import store_events
 from oracle.protocols.coordinator import Cancelled, CoordinatorProtocol
 from oracle.request import RandomnessRequest, State
-from oracle.steps import watch
 from oracle.store import requests, retention, transactions
 from oracle.store.attempts import Attempt, add_attempt, attempt_context
 from oracle.store.engine import Access, Database, now
@@ -327,7 +327,7 @@ def test_whatever_is_pruned_the_chain_told_again_changes_nothing(
         async with database.write() as tx:
             after = await dump(tx)
             for at in range(0, len(told), span):
-                assert await watch._apply(tx, SERVICE, told[at : at + span]) == 0
+                assert await store_events(tx, SERVICE, told[at : at + span]) == 0
             assert await dump(tx) == after
         assert bool(found) == (after != before)
         assert len(after["pruned_requests"]) + len(after["requests"]) == len(ends) - sum(
