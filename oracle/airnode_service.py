@@ -9,11 +9,7 @@ from typing import TYPE_CHECKING
 
 from oracle import log
 from oracle.airnode_outcomes import AirnodeOutcome, keep_public, response
-from oracle.airnode_request import (
-    AirnodeRequest,
-    Failed,
-    Fulfilled,
-)
+from oracle.airnode_request import AirnodeRequest, Failed, Fulfilled
 from oracle.lane import Lane
 from oracle.recent import Recent
 from oracle.request import Outcome, State, Tracked

@@ -13,11 +13,7 @@ import aiohttp
 from eth_utils.address import to_checksum_address
 from hexbytes import HexBytes
 from web3 import AsyncHTTPProvider, AsyncWeb3
-from web3.exceptions import (
-    ContractLogicError,
-    Web3Exception,
-    Web3RPCError,
-)
+from web3.exceptions import ContractLogicError, Web3Exception, Web3RPCError
 
 from oracle.chain.answers import Words, answered_error, retry_after
 from oracle.chain.ranges import Span

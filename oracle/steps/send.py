@@ -14,6 +14,7 @@ from oracle.chain.fees import Fees
 from oracle.chain.sender import Verdict
 from oracle.faults import fault_point
 from oracle.freed import agree_on_nonces
+from oracle.landing import AT_ONCE, count_used, find_receipts, nonce_is_gone, recheck
 from oracle.lane import open_attempt
 from oracle.store import nonces, transactions
 from oracle.store.attempts import (
@@ -40,8 +41,6 @@ RESEND_AFTER = 4
 REPLACE_AFTER = 8
 # Blocks after which bytes of a wallet whose key is no longer here are given up.
 RETIRE_AFTER = 32
-# Questions to the endpoint, and wallets whose bytes it is handed, at a time.
-AT_ONCE = 8
 
 _OPEN = (SlotState.SIGNED, SlotState.SENT, SlotState.MINED)
 _TAKEN = (Verdict.ACCEPTED, Verdict.KNOWN)
@@ -83,13 +82,14 @@ async def send(service: ChainService[Any], head: Block) -> int:
     async with service.database.read() as connection:
         stored = await nonces.next_nonces(connection, service.chain_id, wallets)
     counts = await together(
-        [partial(_used, service, wallet, lanes[wallet], stored) for wallet in wallets], AT_ONCE
+        [partial(count_used, service, wallet, lanes[wallet], stored) for wallet in wallets],
+        AT_ONCE,
     )
     used = dict(zip(wallets, counts, strict=True))
     moved = await agree_on_nonces(service, ours, used, stored, slots, head)
     if moved:
         slots = await _open_slots(service)
-    moved += await _recheck(service, [one for one in slots if one.state is SlotState.MINED], head)
+    moved += await recheck(service, [one for one in slots if one.state is SlotState.MINED], head)
     open_ = [one for one in slots if one.state is not SlotState.MINED]
     if not open_:
         return moved
@@ -97,61 +97,16 @@ async def send(service: ChainService[Any], head: Block) -> int:
         attempts = await attempts_among(connection, [slot.id for slot in open_])
     if bare := [slot for slot in open_ if not attempts[slot.id]]:
         raise damaged("attempts", f"transaction {bare[0].id} has none of its bytes")
-    landed = await _find_receipts(service, open_, attempts, used)
+    landed = await find_receipts(service, open_, attempts, used)
     await _record_mined(service, landed)
     mined = {slot.id for slot, _ in landed}
     left = [slot for slot in open_ if slot.id not in mined]
     return moved + len(landed) + await _push_all(service, left, attempts, lanes, used, head)
 
 
-async def _used(
-    service: ChainService[Any], wallet: str, lane: Lane | None, stored: Mapping[str, int]
-) -> int:
-    """
-    Return how many nonces of a wallet the chain has used.
-    """
-    if lane is None:
-        return await service.reader.nonce(wallet)
-    given_out = stored.get(wallet, 0)
-    return await lane.used(service.reader, service.witnesses, given_out=given_out)
-
-
 async def _open_slots(service: ChainService[Any]) -> list[Slot]:
     async with service.database.read() as connection:
         return await transactions.slots_in(connection, service.chain_id, service.contract, _OPEN)
-
-
-async def _find_receipts(
-    service: ChainService[Any],
-    slots: Sequence[Slot],
-    attempts: Mapping[int, Sequence[Attempt]],
-    used: Mapping[str, int],
-) -> list[tuple[Slot, Receipt]]:
-    """
-    Return the slots one of whose transactions is in a block; those whose nonces the chain has not
-    used have none there.
-    """
-    asked = [
-        slot
-        for slot in slots
-        if slot.nonce < used[slot.wallet]
-        and any(one.sent_block is not None for one in attempts[slot.id])
-    ]
-    found = await together(
-        [partial(_find_receipt, service, attempts[slot.id]) for slot in asked], AT_ONCE
-    )
-    return [
-        (slot, receipt) for slot, receipt in zip(asked, found, strict=True) if receipt is not None
-    ]
-
-
-async def _find_receipt(service: ChainService[Any], attempts: Sequence[Attempt]) -> Receipt | None:
-    for attempt in attempts:
-        if attempt.sent_block is not None:
-            receipt = await service.reader.receipt(attempt.transaction_hash)
-            if receipt is not None:
-                return receipt
-    return None
 
 
 async def _push_all(
@@ -170,7 +125,7 @@ async def _push_all(
         # Nothing of it has left, and nothing of it can land.
         unsent = all(one.sent_block is None for one in attempts[slot.id])
         stale = lanes[slot.wallet] is not None and slot.nonce < used[slot.wallet] and unsent
-        if stale or await _nonce_is_gone(service, slot, used, head):
+        if stale or await nonce_is_gone(service, slot, used, head):
             await _give_up(service, slot, "nonce_used_elsewhere")
         else:
             left.append(slot)
@@ -386,18 +341,6 @@ async def _record_mined(
         )
 
 
-async def _nonce_is_gone(
-    service: ChainService[Any], slot: Slot, used: Mapping[str, int], head: Block
-) -> bool:
-    """
-    Return whether the chain has, at the confirmation depth, used the slot's nonce otherwise.
-    """
-    if slot.state is not SlotState.SENT or used[slot.wallet] <= slot.nonce:
-        return False
-    settled = max(0, head.number - service.depth)
-    return await service.reader.nonce(slot.wallet, settled) > slot.nonce
-
-
 async def _give_up(service: ChainService[Any], slot: Slot, reason: str) -> None:
     async with service.database.write() as tx:
         await transactions.advance_slot(tx, slot, SlotState.LOST)
@@ -410,26 +353,3 @@ async def _give_up(service: ChainService[Any], slot: Slot, reason: str) -> None:
         wallet=slot.wallet,
         advice="the node needs a wallet that nothing else sends from",
     )
-
-
-async def _recheck(service: ChainService[Any], mined: Sequence[Slot], head: Block) -> int:
-    """
-    Put slots back to SENT when a reorg took their transactions out of the chain.
-    """
-    numbers = sorted({slot.mined_block for slot in mined if slot.mined_block is not None})
-    shown = [number for number in numbers if number <= head.number]
-    blocks = await together([partial(service.reader.block, one) for one in shown], AT_ONCE)
-    hashes = {number: block.hash for number, block in zip(shown, blocks, strict=True)}
-    back = []
-    for slot in mined:
-        assert slot.mined_block is not None
-        known = hashes.get(slot.mined_block)
-        # On other chains a receipt that is younger than this pass's head is no news.
-        if known != slot.mined_block_hash if known else service.devnet:
-            back.append(slot)
-    if back:
-        async with service.database.write() as tx:
-            await transactions.advance_slots(tx, back, SlotState.SENT)
-    for slot in back:
-        log.get().warning("transaction_reorged", nonce=slot.nonce, block=slot.mined_block)
-    return len(back)
