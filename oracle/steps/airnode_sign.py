@@ -4,29 +4,24 @@ Sign, for Airnode requests: DRAWN → SIGNED. Every request is a transaction of 
 
 from __future__ import annotations
 
-import secrets
 from collections import Counter
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
 from oracle import log
+from oracle.airnode_callback import callback_gas
 from oracle.airnode_outcomes import response
 from oracle.airnode_policy import Choice, by_policy_message
 from oracle.airnode_request import digest
 from oracle.airnode_service import REVERTED, WALLET_BUSY
 from oracle.clock import agreed_time
-from oracle.errors import EndpointError, InconsistentChainError, InvariantError, RevertedError
+from oracle.errors import InconsistentChainError, InvariantError
 from oracle.evm import TRANSACTION_GAS_CAP
 from oracle.faults import fault_point
 from oracle.funds import ENVELOPE, is_news, tariff_at
 from oracle.lane import Call, sign_all
-from oracle.protocols.airnode_calls import (
-    encode_callback,
-    encode_fail,
-    encode_fulfill,
-    encode_words,
-)
+from oracle.protocols.airnode_calls import encode_fail, encode_fulfill
 from oracle.request import State
 from oracle.store import airnode, nonces, transactions, withdrawals
 from oracle.store.airnode import Shortage
@@ -61,8 +56,6 @@ OVERHEAD, OVERHEAD_PER_BYTE = 90_000, 50
 FULFILL_BYTES = 388
 # A `fail` calls nobody.
 FAIL_GAS = 120_000
-# Decoys that a callback is tried with: what it needs may depend on the number.
-DECOYS = 2
 # Callbacks that are tried, and wallets that are asked for, at a time.
 TRIED_AT_ONCE = 8
 WALLETS_AT_ONCE = 8
@@ -207,7 +200,7 @@ async def _try_all(
     needed = await together(
         [
             partial(
-                _callback_gas,
+                callback_gas,
                 service,
                 request,
                 answers[request.key],
@@ -379,38 +372,6 @@ def _fail(request: AirnodeRequest, message: str, cap: int) -> _Bytes:
 
 def _overhead(data: bytes) -> int:
     return OVERHEAD + OVERHEAD_PER_BYTE * (FULFILL_BYTES + len(data))
-
-
-async def _callback_gas(
-    service: AirnodeService, request: AirnodeRequest, answer: Answer, most: int
-) -> int | str:
-    """
-    Return what the callback needs, called by the contract with decoys; or why nobody knows, or
-    that it is more than a fulfillment can give.
-    """
-    assert answer.num_words is not None
-    needed: list[int] = []
-    why = "callback_fails"
-    for _ in range(DECOYS):
-        decoy = [secrets.randbits(256) for _ in range(answer.num_words)]
-        data = encode_words(decoy, array=bool(answer.array))
-        try:
-            needed.append(
-                await service.estimator.estimate_gas(
-                    sender=service.contract,
-                    to=request.fulfill_address,
-                    data=encode_callback(request, data),
-                )
-            )
-        except RevertedError:
-            continue
-        except EndpointError:
-            why = "callback_untried"
-    if not needed:
-        return why
-    gas = max(needed)
-    # A 64th stays with the contract that calls.
-    return gas if gas + gas // 63 <= most else "callback_too_hungry"
 
 
 async def _note(service: AirnodeService, waits: Sequence[tuple[_Tracked, str]]) -> None:
