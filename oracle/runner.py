@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from oracle.membership import Membership, Seat
     from oracle.store.engine import Database
     from oracle.store.pool import Pool
-    from oracle.supply import Supplies
+    from oracle.supplies import Supplies
 
 AnyService = Service | AirnodeService
 

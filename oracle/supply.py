@@ -5,7 +5,6 @@ tested bytes that wait in memory to be mixed.
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections import deque
 from dataclasses import dataclass, field, replace
@@ -15,24 +14,14 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 from oracle import log
 from oracle.entropy.health import STARTUP_SAMPLES, Failure, Health, examine, repeats
 from oracle.entropy.limits import Quota, Rate, TokenBucket
-from oracle.entropy.source import RETRY_AFTER_MAX, TestsItself
-from oracle.errors import (
-    SimulatedEntropyError,
-    SourceCredentialsError,
-    SourceError,
-    SourceHealthError,
-    SourceQuotaError,
-    SourceReplyError,
-    SourceThrottledError,
-    SourceTrustError,
-    SourceUnavailableError,
-    one_of,
-)
+from oracle.entropy.source import TestsItself
+from oracle.errors import SourceError, SourceHealthError, SourceReplyError, SourceUnavailableError
+from oracle.source_standing import after_failure, in_period, pause_left, reason_of
 from oracle.store import sources as store
 from oracle.store.sources import Delivery, SourceRecord, SourceState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable
     from datetime import date
 
     from sqlalchemy.ext.asyncio import AsyncConnection
@@ -44,33 +33,7 @@ if TYPE_CHECKING:
 INPUT_BYTES = 64
 PASSED = "passed"
 
-_BACKOFF_FIRST, _BACKOFF_MOST = 0.5, 30.0
-_BREAKER_FAILURES, _BREAKER_SECONDS = 8, 300.0
-_QUARANTINE_FIRST, _QUARANTINE_MOST = 600.0, 86_400.0
-_REFUSED_SECONDS = 600.0
 _VENDOR_TEST_SECONDS = 3600.0
-_EXHAUSTED_SECONDS = 6 * 3600.0  # where nobody knows when the quota begins anew
-# No pause is longer, by the state that it is made in; of the others none is longer than a vendor
-# may ask for.
-_LONGEST = {SourceState.EXHAUSTED: 32 * 86_400.0, SourceState.REFUSED: _REFUSED_SECONDS}
-
-_REASONS: tuple[tuple[type[SourceError], str], ...] = (
-    (SourceHealthError, "unhealthy"),
-    (SourceReplyError, "malformed"),
-    (SourceThrottledError, "throttled"),
-    (SourceQuotaError, "quota"),
-    (SourceCredentialsError, "credentials"),
-    (SourceTrustError, "certificate"),
-    (SimulatedEntropyError, "simulated"),
-    (SourceUnavailableError, "unavailable"),
-)
-
-
-def reason_of(error: SourceError) -> str:
-    """
-    Return the word for programs that an error of a source has.
-    """
-    return next((word for kind, word in _REASONS if isinstance(error, kind)), "failed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,80 +61,6 @@ class ReportsUsage(Protocol):
         Return the bits drawn from a day to another.
         """
         ...
-
-
-def in_period(record: SourceRecord, began: datetime) -> SourceRecord:
-    """
-    Return a record with the account of the period that began at a time.
-
-    An account of a later period was opened while the clock was ahead: what it counts was used all
-    the same.
-    """
-    begins = int(began.timestamp() * 1000)
-    if begins > record.period_began:
-        return replace(record, period_began=begins, used_requests=0, used_bits=0)
-    return replace(record, period_began=begins)
-
-
-def pause_left(record: SourceRecord, now: float) -> float:
-    """
-    Return the seconds until the end of a source's pause; `now` in seconds since 1970.
-
-    A pause longer than any that is ever made was made while the clock was ahead: it is over.
-    """
-    if record.until is None:
-        return 0.0
-    left = record.until / 1000 - now
-    longest = _LONGEST.get(record.state, RETRY_AFTER_MAX)
-    if record.reason == "unavailable":
-        longest = _BREAKER_SECONDS
-    return left if left <= longest else 0.0
-
-
-def after_failure(record: SourceRecord, error: SourceError, now: int) -> SourceRecord:
-    """
-    Return what a source is after a draw that failed; `now` in milliseconds since 1970.
-
-    Down, it is asked again after pauses that double, and after many failures in a row only every
-    five minutes (an open circuit). A malformed reply may happen once; the second in a row, and any
-    unhealthy bytes, are quarantine, each time twice as long.
-    """
-    failures = record.failures + 1
-    state, seconds = SourceState.WAITING, min(_BACKOFF_MOST, _BACKOFF_FIRST * 2 ** (failures - 1))
-    if failures >= _BREAKER_FAILURES:
-        seconds = _BREAKER_SECONDS
-    quarantines = record.quarantines
-    match error:
-        case SourceHealthError():
-            state = SourceState.QUARANTINED
-        case SourceReplyError():
-            # Out of quarantine there is no second try.
-            again = record.reason == "malformed" or record.state is SourceState.RECOVERING
-            state = SourceState.QUARANTINED if again else SourceState.WAITING
-        case SourceThrottledError():
-            seconds = error.retry_after
-        case SourceQuotaError():
-            state = SourceState.EXHAUSTED
-            ends = error.resets_at
-            seconds = ends.timestamp() - now / 1000 if ends else _EXHAUSTED_SECONDS
-        case SourceUnavailableError():
-            pass
-        case _:
-            state, seconds = SourceState.REFUSED, _REFUSED_SECONDS
-    if state is SourceState.QUARANTINED:
-        seconds = min(_QUARANTINE_MOST, _QUARANTINE_FIRST * 2**quarantines)
-        quarantines += 1
-    elif record.state is SourceState.RECOVERING and state is SourceState.WAITING:
-        state = SourceState.RECOVERING
-    return replace(
-        record,
-        state=state,
-        reason=reason_of(error),
-        advice=str(error),
-        until=now + round(1000 * seconds),
-        failures=failures,
-        quarantines=quarantines,
-    )
 
 
 class Supply:
@@ -490,99 +379,3 @@ class Supply:
                 advice=record.advice,
                 until=record.until,
             )
-
-
-class Supplies:
-    """
-    All sources, and how many of them, run by different vendors, are mixed into a seed.
-    """
-
-    def __init__(self, supplies: Sequence[Supply], *, per_seed: int) -> None:
-        vendors = {supply.vendor for supply in supplies}
-        if not 1 <= per_seed <= len(vendors):
-            raise ValueError("A seed has at least one source, and at most one of every vendor.")
-        self.all = tuple(supplies)
-        self.per_seed = per_seed
-
-    async def restore(self, database: Database) -> None:
-        """
-        Go on where an earlier process stopped.
-        """
-        for supply in self.all:
-            await supply.restore(database)
-
-    def forget_older(self, before: int) -> None:
-        """
-        Destroy what was received before a time in milliseconds and is not mixed yet.
-        """
-        for supply in self.all:
-            supply.forget_older(before)
-
-    def forget(self) -> None:
-        """
-        Have what is known of the sources read again: another node may have drawn from them.
-        """
-        for supply in self.all:
-            supply.forget()
-
-    def choose(self) -> list[Supply]:
-        """
-        Return one source of each of `per_seed` vendors that may be drawn from or has chunks left,
-        in the order of the configuration; fewer when there are not as many.
-        """
-        chosen: dict[str, Supply] = {}
-        for supply in self.all:
-            if supply.vendor not in chosen and (supply.stock or supply.wait() == 0):
-                chosen[supply.vendor] = supply
-        return list(chosen.values())[: self.per_seed]
-
-    def missing(self) -> Mapping[str, str]:
-        """
-        Return, for every source that cannot be drawn from now, the word for why.
-        """
-        return {supply.name: supply.why() for supply in self.all if supply.wait() > 0}
-
-    def wait(self) -> float:
-        """
-        Return the seconds until enough vendors may be drawn from.
-        """
-        soonest: dict[str, float] = {}
-        for supply in self.all:
-            wait = 0.0 if supply.stock else supply.wait()
-            soonest[supply.vendor] = min(wait, soonest.get(supply.vendor, wait))
-        return sorted(soonest.values())[self.per_seed - 1]
-
-    async def draw(self, database: Database, chosen: Sequence[Supply], chunks: int) -> int:
-        """
-        Draw at once from those of the chosen that lack chunks; return how many all of them have.
-        """
-        # Who may not be asked now bounds what is asked of the others.
-        chunks = min([chunks, *(supply.stock for supply in chosen if supply.wait() > 0)])
-        lacking = [supply for supply in chosen if supply.stock < chunks]
-        if lacking:
-            async with database.write() as tx:
-                round_id = await store.open_round(
-                    tx, self.per_seed, [supply.name for supply in chosen]
-                )
-            try:
-                async with asyncio.TaskGroup() as tasks:
-                    for supply in lacking:
-                        wanted = (chunks - supply.stock) * INPUT_BYTES
-                        tasks.create_task(supply.draw(database, round_id, wanted))
-            except ExceptionGroup as group:
-                # As when a database goes away under both.
-                raise one_of(group) from None
-            await self._compare(database)
-        return min([chunks, *(supply.stock for supply in chosen)])
-
-    async def _compare(self, database: Database) -> None:
-        """
-        Put sources that gave the same bytes into quarantine: they are one source, or a replay.
-        """
-        givers: dict[bytes, set[Supply]] = {}
-        for supply in self.all:
-            for digest in supply.waiting_digests():
-                givers.setdefault(digest, set()).add(supply)
-        same = {supply for some in givers.values() if len(some) > 1 for supply in some}
-        for supply in same:
-            await supply.condemn(database, Failure.REPEAT)

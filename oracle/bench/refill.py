@@ -23,7 +23,8 @@ from oracle.steps.refill import refill
 from oracle.store.engine import Access, Database
 from oracle.store.pool import Pool
 from oracle.store.seal import EpochFile, PoolKey
-from oracle.supply import Supplies, Supply
+from oracle.supplies import Supplies
+from oracle.supply import Supply
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -19,10 +19,11 @@ from oracle.cli.sources import build, quota_of, rate_of, sources_per_seed, vendo
 from oracle.entropy.health import STARTUP_SAMPLES, Health, examine
 from oracle.entropy.qrng_open_api import QrngOpenApi
 from oracle.errors import SourceError
+from oracle.source_standing import in_period, pause_left, reason_of
 from oracle.store import sources as store
 from oracle.store.engine import Access, Database
 from oracle.store.sources import SourceRecord, SourceState
-from oracle.supply import ReportsUsage, in_period, pause_left, reason_of
+from oracle.supply import ReportsUsage
 
 if TYPE_CHECKING:
     from oracle.config import Settings

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from oracle.entropy.source import EntropySource
     from oracle.source_settings import SourceSettings
     from oracle.store.seal import PoolKey
-    from oracle.supply import Supplies
+    from oracle.supplies import Supplies
 
 _VENDORS = {
     "anu-quantum-numbers": "anu",
@@ -59,7 +59,8 @@ def compose_supplies(
 
     Raises `ConfigError` or `SourceCredentialsError` when one of them cannot work.
     """
-    from oracle.supply import Supplies, Supply  # noqa: PLC0415 - SQLAlchemy is slow to import
+    from oracle.supplies import Supplies  # noqa: PLC0415 - SQLAlchemy is slow to import
+    from oracle.supply import Supply  # noqa: PLC0415 - SQLAlchemy is slow to import
 
     per_seed = sources_per_seed(settings)
     supplies = [

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
     from oracle.store.engine import Database
     from oracle.store.pool import Pool
-    from oracle.supply import Chunk, Supplies
+    from oracle.supplies import Supplies
+    from oracle.supply import Chunk
 
 _HOUR = 3_600_000  # milliseconds
 

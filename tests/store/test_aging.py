@@ -18,7 +18,8 @@ from oracle.store import sources as store
 from oracle.store.engine import now
 from oracle.store.replies import Replies
 from oracle.store.schema import blocks
-from oracle.supply import Supplies, Supply
+from oracle.supplies import Supplies
+from oracle.supply import Supply
 from tests.databases import content_of
 from tests.factories import CHAIN_ID, COORDINATOR, make_block, make_seed
 from tests.store.test_supply import fresh

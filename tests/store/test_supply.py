@@ -30,11 +30,13 @@ from oracle.errors import (
 from oracle.log import _redact
 from oracle.membership import Membership
 from oracle.runner import Runner
+from oracle.source_standing import after_failure
 from oracle.steps.refill import refill
 from oracle.store import sources as store
 from oracle.store.schema import block_inputs, blocks, draws, rounds
 from oracle.store.sources import SourceRecord, SourceState
-from oracle.supply import INPUT_BYTES, Supplies, Supply, after_failure
+from oracle.supplies import Supplies
+from oracle.supply import INPUT_BYTES, Supply
 from tests.factories import CHAIN_ID, COORDINATOR
 
 if TYPE_CHECKING:

@@ -13,7 +13,8 @@ import pytest
 from oracle.entropy.qrng_open_api import QrngOpenApi
 from oracle.steps.refill import refill
 from oracle.store.sources import SourceState
-from oracle.supply import Supplies, Supply
+from oracle.supplies import Supplies
+from oracle.supply import Supply
 from tests.gateway import KEY, CountingDesk
 from tests.store.test_supply import Clock, fresh, record, rows
 from tests.vendors.qrng_open_api import QRYPT_APPLIANCE, QUSIDE_ENTROPY_CORE, server

@@ -25,8 +25,8 @@ from oracle.errors import (
     SourceUnavailableError,
 )
 from oracle.evm import Block
+from oracle.source_standing import after_failure, in_period, pause_left
 from oracle.store.sources import SourceRecord
-from oracle.supply import after_failure, in_period, pause_left
 
 pytestmark = pytest.mark.unit
 
