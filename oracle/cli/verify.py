@@ -20,7 +20,7 @@ from oracle.given import checked_address, checked_endpoint
 
 if TYPE_CHECKING:
     from oracle.config import ChainSettings, Settings
-    from oracle.verify.checks import Examination
+    from oracle.verify.judgment import Examination
 
 _SHOWN = {
     "ok": "[green]ok[/green]",
@@ -215,7 +215,7 @@ def document(examination: Examination) -> dict[str, Any]:
     Return what `oracle verify --json` prints.
     """
     from oracle.verify import events  # noqa: PLC0415 - not needed for --help
-    from oracle.verify.checks import first_of  # noqa: PLC0415
+    from oracle.verify.judgment import first_of  # noqa: PLC0415
 
     evidence = examination.evidence
     made = first_of(evidence, events.Made)
@@ -280,8 +280,8 @@ def _print(examination: Examination) -> None:
     from rich.console import Console  # noqa: PLC0415 - not needed for --help
     from rich.table import Table  # noqa: PLC0415
 
-    from oracle.verify.checks import first_of  # noqa: PLC0415
     from oracle.verify.events import Made  # noqa: PLC0415
+    from oracle.verify.judgment import first_of  # noqa: PLC0415
 
     # Where nobody looks, nothing is folded.
     console = Console(width=None if sys.stdout.isatty() else 200, highlight=False)

@@ -19,7 +19,7 @@ from oracle.verify.airnode_events import (
 )
 from oracle.verify.airnode_proof import read_fulfillment, words_in
 from oracle.verify.airnode_wallet import airnode_of, sponsor_wallet_of
-from oracle.verify.checks import Check, Fault, Verdict, elsewhere, judge
+from oracle.verify.judgment import Check, Fault, Verdict, elsewhere, judge
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

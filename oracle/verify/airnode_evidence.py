@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from oracle.chain.interfaces import ChainReader
     from oracle.evm import Block, Transaction
-    from oracle.verify.checks import Place
+    from oracle.verify.judgment import Place
 
     Life = Sequence[Asked | Answered | Ended]
 

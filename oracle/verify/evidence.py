@@ -13,8 +13,8 @@ from oracle import artifacts
 from oracle.chain.ranges import logs_in_ranges
 from oracle.errors import ConfigError, RevertedError
 from oracle.evm import keccak
-from oracle.verify.checks import Evidence, Place
 from oracle.verify.events import BATCH, COMMITTED, Committed, Fulfilled, Made, read_event
+from oracle.verify.judgment import Evidence, Place
 
 if TYPE_CHECKING:
     from oracle.chain.interfaces import ChainReader

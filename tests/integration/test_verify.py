@@ -20,9 +20,10 @@ from oracle.entropy import merkle
 from oracle.evm import checksum_address, keccak
 from oracle.protocols.coordinator import Reveal, pack_terms
 from oracle.store import batches
-from oracle.verify.checks import Examination, State, examine, first_of
+from oracle.verify.checks import examine
 from oracle.verify.events import COMMITTED, FAILED, FULFILLED, MADE, Failed
 from oracle.verify.evidence import gather
+from oracle.verify.judgment import Examination, State, first_of
 from tests.lying import flip, in_answer, in_logs, in_result, lying, without
 
 if TYPE_CHECKING:

@@ -17,15 +17,8 @@ from oracle.entropy import merkle
 from oracle.evm import Block, Log, Receipt, Transaction
 from oracle.protocols import coordinator as node
 from oracle.verify import events
-from oracle.verify.checks import (
-    CALLBACK_FAILED,
-    NOT_PENDING,
-    PENDING,
-    Evidence,
-    Place,
-    State,
-    examine,
-)
+from oracle.verify.checks import CALLBACK_FAILED, NOT_PENDING, PENDING, examine
+from oracle.verify.judgment import Evidence, Place, State
 from oracle.verify.proof import climb, leaf_of, read_run
 from tests.factories import (
     CHAIN_ID,
