@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from oracle import log
+from oracle.airnode_admission import authorized, endpoint_of, templates_of
 from oracle.airnode_policy import Choice
 from oracle.airnode_request import check_template
 from oracle.clock import agreed_time
@@ -17,19 +18,9 @@ from oracle.faults import fault_point
 from oracle.funds import FULFILL_SIZE, is_news, open_purses, tariff_at
 from oracle.pending import free_to_serve
 from oracle.protocols.airnode_abi import decode_parameters, merge, read_wanted
-from oracle.protocols.airnode_calls import (
-    decode_authorization_statuses,
-    decode_templates,
-    encode_check_authorization_statuses,
-    encode_get_templates,
-)
 from oracle.request import State
 from oracle.store import airnode
-from oracle.store.airnode import (
-    NO_SHORTAGE,
-    WAITING_AFTER_RESTORE,
-    airnode_purpose,
-)
+from oracle.store.airnode import NO_SHORTAGE, WAITING_AFTER_RESTORE, airnode_purpose
 from oracle.store.book import MOVED
 from oracle.store.history import history
 
@@ -45,9 +36,8 @@ if TYPE_CHECKING:
 
     _Tracked = Tracked[AirnodeRequest]
 
-# Requests per pass, and templates or authorizations per call.
+# Requests per pass.
 MANY = 200
-AT_ONCE = 20
 _DAY = 86_400_000  # milliseconds
 
 
@@ -127,7 +117,7 @@ async def _sort(
     """
     Return the requests that get a number now; what becomes of the others goes into the verdicts.
     """
-    templates = await _templates(service, [one.request for one in confirmed])
+    templates = await templates_of(service, [one.request for one in confirmed])
     wanted: list[tuple[_Tracked, Wanted]] = []
     bad: list[tuple[_Tracked, str]] = []
     for tracked in confirmed:
@@ -138,7 +128,7 @@ async def _sort(
         except BadParametersError as error:
             bad.append((tracked, str(error)))
     asking = [tracked for tracked, _ in (*wanted, *bad)]
-    allowed = await _authorized(service, asking, templates)
+    allowed = await authorized(service, asking, templates)
     for tracked, why in bad:
         key = tracked.request.key
         if why_not := _waits(service, tracked.request, answers[key], head, allowed):
@@ -201,20 +191,13 @@ def _judge(
         parameters = merge(parameters, decode_parameters(request.parameters))
     except UndecodableParametersError as error:
         raise _Rejected(error.reason) from None
-    array = service.policy.endpoints.get(_endpoint(request, templates))
+    array = service.policy.endpoints.get(endpoint_of(request, templates))
     if array is None:
         raise _Rejected("unknown_endpoint")
     allowed = service.policy.allowed
     if allowed and not {request.requester, request.sponsor} & allowed:
         raise _Rejected("not_allowed")
     return read_wanted(parameters, array=array)
-
-
-def _endpoint(request: AirnodeRequest, templates: Mapping[bytes, Template]) -> bytes:
-    if request.endpoint_id is not None:
-        return request.endpoint_id
-    assert request.template_id is not None
-    return templates[request.template_id].endpoint_id
 
 
 def _remember_wish(service: AirnodeService, key: RequestKey, want: Wanted) -> None:
@@ -246,51 +229,6 @@ def _is_too_old(service: AirnodeService, answer: Answer, head: Block) -> bool:
     if limit is None or answer.exposed_at is not None:
         return False
     return agreed_time(service, head) - answer.created_at > limit
-
-
-async def _templates(
-    service: AirnodeService, requests: Sequence[AirnodeRequest]
-) -> dict[bytes, Template]:
-    """
-    Return the templates that requests name, from the store or, once, from the chain.
-    """
-    ids = {one.template_id for one in requests if one.template_id is not None}
-    async with service.database.read() as connection:
-        known = await airnode.templates(connection, ids)
-    missing = sorted(ids - set(known))
-    for at in range(0, len(missing), AT_ONCE):
-        asked = missing[at : at + AT_ONCE]
-        answer = await service.reader.call(service.contract, encode_get_templates(asked))
-        found = decode_templates(asked, answer)
-        async with service.database.write() as tx:
-            await airnode.add_templates(tx, list(found.values()))
-        known |= found
-    return known
-
-
-async def _authorized(
-    service: AirnodeService,
-    asking: Sequence[_Tracked],
-    templates: Mapping[bytes, Template],
-) -> set[RequestKey]:
-    """
-    Return the requests that one of the authorizers lets through; all, where there are none.
-    """
-    if not service.policy.authorizers:
-        return {one.request.key for one in asking}
-    allowed: set[RequestKey] = set()
-    for at in range(0, len(asking), AT_ONCE):
-        some = [one.request for one in asking[at : at + AT_ONCE]]
-        call = encode_check_authorization_statuses(
-            service.policy.authorizers,
-            service.keys.address,
-            [(request, _endpoint(request, templates)) for request in some],
-        )
-        statuses = decode_authorization_statuses(
-            len(some), await service.reader.call(service.contract, call)
-        )
-        allowed |= {one.key for one, yes in zip(some, statuses, strict=True) if yes}
-    return allowed
 
 
 async def _bind(
