@@ -17,7 +17,7 @@ from oracle.request import State
 from oracle.steps import airnode_sign
 from oracle.store import airnode
 from oracle.store.schema import airnode_requests, attempts, transactions
-from tests.integration.test_airnode import FINE, deploy_moody, new_node, received
+from tests.airnode_node import FINE, deploy_moody, new_node, received
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from oracle.chain.interfaces import GasEstimator
     from oracle.chain.sender import Broadcaster, Verdict
     from oracle.store.engine import Database
-    from tests.integration.test_airnode import Node
+    from tests.airnode_node import Node
 
 pytestmark = [pytest.mark.integration, pytest.mark.asyncio(loop_scope="session")]
 

@@ -20,22 +20,15 @@ from oracle.protocols.airnode_rrp_v0 import FULFILLED
 from oracle.request import State
 from oracle.store import withdrawals as withdrawals_store
 from tests.airnode import ETHER, UINT256, call
-from tests.integration.test_airnode import (
-    HUNGRY,
-    REVERTING,
-    Blind,
-    deploy_dry,
-    deploy_moody,
-    new_node,
-    received,
-)
+from tests.airnode_node import HUNGRY, REVERTING, deploy_dry, deploy_moody, new_node, received
+from tests.integration.test_airnode_callbacks import Blind
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from oracle.chain.interfaces import ChainReader
     from oracle.evm import Block
-    from tests.integration.test_airnode import Node
+    from tests.airnode_node import Node
 
 pytestmark = [pytest.mark.integration, pytest.mark.asyncio(loop_scope="session")]
 

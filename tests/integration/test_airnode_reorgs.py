@@ -20,7 +20,7 @@ from oracle.steps.send import REPLACE_AFTER
 from oracle.store import airnode, transactions
 from oracle.store.attempts import attempts_of
 from oracle.store.transactions import SlotState
-from tests.integration.test_airnode import new_node, received
+from tests.airnode_node import new_node, received
 from tests.integration.test_airnode_hostile import height, roll_back
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from oracle.airnode_request import AirnodeRequest
     from oracle.chain.wallets import UnsignedTransaction
     from oracle.devnet.network import Ground
-    from tests.integration.test_airnode import Node
+    from tests.airnode_node import Node
 
 pytestmark = [pytest.mark.integration, pytest.mark.asyncio(loop_scope="session")]
 

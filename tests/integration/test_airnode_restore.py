@@ -19,8 +19,8 @@ from oracle.request import State
 from oracle.steps.refill import refill
 from oracle.store import airnode, epochs
 from oracle.store.engine import now
+from tests.airnode_node import configure, new_node, received
 from tests.databases import path_of
-from tests.integration.test_airnode import configure, new_node, received
 from tests.integration.test_airnode_hostile import height, roll_back
 from tests.integration.test_airnode_reorgs import number, until_done
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from oracle.airnode_request import AirnodeRequest
     from oracle.devnet.network import Ground
-    from tests.integration.test_airnode import Node
+    from tests.airnode_node import Node
 
     NewNode = Callable[..., Awaitable[Node]]
 

@@ -14,7 +14,7 @@ from oracle.cli.requests import requests as request_verbs
 from oracle.cli.verify import verify as verify_verb
 from oracle.request import State
 from oracle.store import airnode, retention
-from tests.integration.test_airnode import new_node, said
+from tests.airnode_node import new_node, said
 from tests.integration.test_airnode_hostile import height, roll_back
 from tests.integration.test_airnode_reorgs import numbers_bound
 from tests.integration.test_audit_airnode import (
@@ -28,7 +28,7 @@ from tests.integration.test_audit_airnode import (
 
 if TYPE_CHECKING:
     from oracle.airnode_request import AirnodeRequest
-    from tests.integration.test_airnode import Node
+    from tests.airnode_node import Node
 
 pytestmark = [pytest.mark.integration, pytest.mark.asyncio(loop_scope="session")]
 

@@ -14,13 +14,13 @@ from oracle.cli.run import compose
 from oracle.config import Settings
 from oracle.errors import ConfigError
 from oracle.request import State
-from tests.integration import test_airnode as airnodes
+from tests import airnode_node as airnodes
 from tests.integration.test_audit_airnode import rpc_url
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.integration.test_airnode import Node
+    from tests.airnode_node import Node
 
 pytestmark = [pytest.mark.integration, pytest.mark.asyncio(loop_scope="session")]
 

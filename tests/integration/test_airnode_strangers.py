@@ -22,13 +22,7 @@ from oracle.request import RequestKey, State
 from oracle.store import transactions
 from oracle.store.transactions import Purpose, SlotState
 from tests.airnode import ETHER, UINT256, call
-from tests.integration.test_airnode import (
-    REVERTING,
-    deploy_dry,
-    deploy_moody,
-    new_node,
-    received,
-)
+from tests.airnode_node import REVERTING, deploy_dry, deploy_moody, new_node, received
 from tests.integration.test_airnode_hostile import request_for_player, withdrawals
 from tests.integration.test_airnode_reorgs import number, until_done
 
@@ -37,7 +31,7 @@ if TYPE_CHECKING:
 
     from oracle.chain.interfaces import ChainReader
     from oracle.evm import Block
-    from tests.integration.test_airnode import Node
+    from tests.airnode_node import Node
 
 pytestmark = [pytest.mark.integration, pytest.mark.asyncio(loop_scope="session")]
 

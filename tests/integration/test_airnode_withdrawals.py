@@ -16,7 +16,7 @@ from oracle.funds import tariff_at
 from oracle.protocols import airnode_calls as calls
 from oracle.request import State
 from tests.airnode import ETHER
-from tests.integration.test_airnode import FINE, deploy_dry, deploy_moody, new_node, received, said
+from tests.airnode_node import FINE, deploy_dry, deploy_moody, new_node, received, said
 from tests.integration.test_airnode_hostile import (
     ask_withdrawal,
     height,
@@ -27,7 +27,7 @@ from tests.integration.test_airnode_hostile import (
 
 if TYPE_CHECKING:
     from oracle.devnet.network import Ground
-    from tests.integration.test_airnode import Node
+    from tests.airnode_node import Node
 
 pytestmark = [pytest.mark.integration, pytest.mark.asyncio(loop_scope="session")]
 

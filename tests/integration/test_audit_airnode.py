@@ -20,12 +20,12 @@ from oracle.devnet.network import Devnet
 from oracle.protocols import airnode_calls as calls
 from oracle.request import State
 from oracle.verify import airnode_events as events
+from tests import airnode_node as airnodes
 from tests.airnode import ETHER, UINT256, AirnodeBench, call
-from tests.integration import test_airnode as airnodes
 from tests.lying import in_logs, lying, without
 
 if TYPE_CHECKING:
-    from tests.integration.test_airnode import Node
+    from tests.airnode_node import Node
     from tests.lying import Edit
 
 pytestmark = [pytest.mark.integration, pytest.mark.asyncio(loop_scope="session")]

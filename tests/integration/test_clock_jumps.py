@@ -12,13 +12,13 @@ import pytest
 
 from oracle import clock
 from oracle.request import State
-from tests.integration.test_airnode import REVERTING, deploy_moody, new_node
+from tests.airnode_node import REVERTING, deploy_moody, new_node
 from tests.integration.test_airnode_retention import tombstones
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.integration.test_airnode import Node
+    from tests.airnode_node import Node
 
 pytestmark = [pytest.mark.integration, pytest.mark.asyncio(loop_scope="session")]
 

@@ -21,7 +21,7 @@ from oracle.cli.requests import requests as cli_requests
 from oracle.errors import DatabaseTakenError
 from oracle.request import State
 from oracle.store import retention
-from tests.integration.test_airnode import new_node
+from tests.airnode_node import new_node
 from tests.integration.test_gateway_pool import Gateway
 from tests.postgres import BLANK
 

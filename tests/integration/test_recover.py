@@ -16,10 +16,10 @@ from oracle.steps.refill import refill
 from oracle.store import requests
 from oracle.store.engine import Access, Database
 from oracle.store.pool import Pool
+from tests.airnode_node import configure, new_node, received
 from tests.databases import path_of
 from tests.factories import make_block
 from tests.integration.conftest import Bench
-from tests.integration.test_airnode import configure, new_node, received
 from tests.verbs import oracle
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from oracle.devnet.network import Ground
-    from tests.integration.test_airnode import Node
+    from tests.airnode_node import Node
 
 pytestmark = [pytest.mark.integration, pytest.mark.asyncio(loop_scope="session")]
 

@@ -20,14 +20,14 @@ from oracle.errors import ConfigError
 from oracle.protocols import airnode_calls as calls
 from oracle.request import State
 from oracle.verify import airnode_events as events
+from tests import airnode_node as airnodes
 from tests.airnode import UINT256_ARRAY
-from tests.integration import test_airnode as airnodes
 from tests.integration.test_audit_airnode import answer_elsewhere, ask_with_own_wallet, rpc_url
 from tests.lying import in_answer, in_logs, in_result, lying, without
 
 if TYPE_CHECKING:
     from oracle.airnode_request import AirnodeRequest
-    from tests.integration.test_airnode import Node
+    from tests.airnode_node import Node
 
 pytestmark = [pytest.mark.integration, pytest.mark.asyncio(loop_scope="session")]
 
