@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from oracle import log
 from oracle.errors import InconsistentChainError
-from oracle.protocols.coordinator import BATCH, Cancelled, Committed, Discarded
+from oracle.protocols.coordinator import BATCH
+from oracle.protocols.coordinator_events import Cancelled, Committed, Discarded
 from oracle.request import TRANSITIONS, Outcome, State
 from oracle.store import batches, discards, retention
 from oracle.store.batches import BatchState

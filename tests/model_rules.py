@@ -9,7 +9,8 @@ import sqlite3
 from typing import TYPE_CHECKING, Any
 
 from oracle.evm import keccak
-from oracle.protocols.coordinator import BATCH, Discarded, batch_start
+from oracle.protocols.coordinator import BATCH, batch_start
+from oracle.protocols.coordinator_events import Discarded
 from oracle.request import TRANSITIONS, RandomnessRequest, State
 from oracle.store import batches, transactions
 from oracle.store.attempts import attempt_context, attempts_of

@@ -15,6 +15,7 @@ from eth_abi.exceptions import DecodingError
 
 from oracle.errors import InconsistentChainError
 from oracle.evm import Log, checksum_address, keccak
+from oracle.protocols.coordinator_events import Cancelled, Committed, Discarded, Event
 from oracle.request import Outcome, RandomnessRequest, RequestKey
 
 if TYPE_CHECKING:
@@ -49,41 +50,6 @@ _BYTES_AROUND = 132 + 110
 COMMIT_SIZE = 132 + 110
 _GAS_PER_COMMIT = 60_000
 _GAS_PER_ROOT = 26_000
-
-
-@dataclass(frozen=True, slots=True)
-class Cancelled:
-    """
-    A request was cancelled and refunded.
-    """
-
-    request_id: bytes
-    seed_index: int
-
-
-@dataclass(frozen=True, slots=True)
-class Committed:
-    """
-    Roots were committed, the first for the batch that begins at `first_index`.
-    """
-
-    first_index: int
-    roots: tuple[bytes, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Discarded:
-    """
-    The indices from `first_index` up to `up_to`, which is not among them, will be no request's.
-    """
-
-    first_index: int
-    up_to: int
-    block_number: int
-    block_hash: bytes
-
-
-Event = RandomnessRequest | Outcome | Cancelled | Committed | Discarded
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

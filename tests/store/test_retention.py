@@ -18,7 +18,8 @@ from sqlalchemy import event, func, select, text
 from oracle.coordinator_service import Service
 from oracle.errors import InconsistentChainError, SeedGoneError, StaleStateError
 from oracle.events import store_events
-from oracle.protocols.coordinator import Cancelled, CoordinatorProtocol
+from oracle.protocols.coordinator import CoordinatorProtocol
+from oracle.protocols.coordinator_events import Cancelled
 from oracle.request import RandomnessRequest, State
 from oracle.store import requests, retention, transactions
 from oracle.store.attempts import Attempt, add_attempt, attempt_context

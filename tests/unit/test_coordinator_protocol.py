@@ -16,15 +16,13 @@ from oracle.evm import Log
 from oracle.protocols import coordinator
 from oracle.protocols.coordinator import (
     BATCH,
-    Cancelled,
-    Committed,
     CoordinatorProtocol,
     Counters,
-    Discarded,
     Reveal,
     pack_terms,
     words,
 )
+from oracle.protocols.coordinator_events import Cancelled, Committed, Discarded
 from oracle.request import Outcome, RandomnessRequest
 from tests.factories import (
     CHAIN_ID,
