@@ -22,7 +22,7 @@ from oracle.supplies import Supplies
 from oracle.supply import Supply
 from tests.databases import content_of
 from tests.factories import CHAIN_ID, COORDINATOR, make_block, make_seed
-from tests.store.test_supply import fresh
+from tests.supplied import fresh
 
 if TYPE_CHECKING:
     from oracle.store.engine import Database

@@ -1,135 +1,56 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import os
 from dataclasses import replace
-from datetime import UTC, date, datetime
-from typing import TYPE_CHECKING, Any
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from sqlalchemy import select
 from structlog.testing import capture_logs
 
-from oracle.entropy.limits import Quota, Rate
-from oracle.entropy.source import Sample
+from oracle.entropy.limits import Quota
 from oracle.errors import (
     DatabaseUnavailableError,
-    SimulatedEntropyError,
     SourceCredentialsError,
     SourceError,
-    SourceHealthError,
-    SourceQuotaError,
     SourceReplyError,
     SourceThrottledError,
-    SourceTrustError,
-    SourceUnavailableError,
 )
 from oracle.log import _redact
 from oracle.membership import Membership
 from oracle.runner import Runner
-from oracle.source_standing import after_failure
 from oracle.steps.refill import refill
 from oracle.store import sources as store
 from oracle.store.schema import block_inputs, blocks, draws, rounds
-from oracle.store.sources import SourceRecord, SourceState
+from oracle.store.sources import SourceState
 from oracle.supplies import Supplies
 from oracle.supply import INPUT_BYTES, Supply
 from tests.factories import CHAIN_ID, COORDINATOR
+from tests.supplied import (
+    DOWN,
+    Clock,
+    Scripted,
+    clock,
+    fresh,
+    opened,
+    record,
+    rows,
+    supply,
+    together,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from oracle.entropy.source import Sample
     from oracle.store.engine import Database
     from oracle.store.pool import Pool
     from oracle.store.seal import PoolKey
 
 pytestmark = pytest.mark.store
 
-# The first of March 2026, noon.
-NOON = datetime(2026, 3, 1, 12, tzinfo=UTC).timestamp()
-DOWN = SourceUnavailableError("down")
-
-
-class Clock:
-    """
-    A clock that stands until it is moved.
-    """
-
-    def __init__(self) -> None:
-        self.now = NOON
-
-    def __call__(self) -> float:
-        return self.now
-
-
-class Scripted:
-    """
-    A source that does what it is told, then gives fresh bytes.
-    """
-
-    max_bytes = 8192
-
-    def __init__(self, name: str, *script: bytes | Exception) -> None:
-        self.name = name
-        self.asked: list[int] = []
-        self.script = list(script)
-
-    async def fetch(self, n_bytes: int) -> Sample:
-        self.asked.append(n_bytes)
-        await asyncio.sleep(0)
-        told = self.script.pop(0) if self.script else fresh(n_bytes, self.name, len(self.asked))
-        if isinstance(told, Exception):
-            raise told
-        return Sample(self.name, told, datetime.fromtimestamp(NOON, UTC), simulated=False)
-
-
-class Metered(Scripted):
-    """
-    A source whose vendor says what was used.
-    """
-
-    reported = 0
-
-    async def used_bits(self, first: date, last: date) -> int:
-        assert (first, last) == (date(2026, 3, 1), date(2026, 3, 1))
-        return self.reported
-
-
-def fresh(n_bytes: int, *salt: object) -> bytes:
-    return hashlib.shake_256(repr(salt).encode()).digest(n_bytes)
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def supply(key: PoolKey, clock: Clock) -> Callable[..., Supply]:
-    def make(source: Scripted, **given: Any) -> Supply:
-        settings: dict[str, Any] = {"vendor": source.name, "digest": key.digest, "clock": clock}
-        return Supply(source, **(settings | given))
-
-    return make
-
-
-def together(*supplies: Supply) -> Supplies:
-    return Supplies(supplies, per_seed=min(2, len({one.vendor for one in supplies})))
-
-
-async def rows(database: Database, table: Any) -> list[Any]:
-    async with database.read() as connection:
-        return list(await connection.execute(select(table)))
-
-
-async def record(database: Database, name: str) -> SourceRecord:
-    async with database.read() as connection:
-        found = await store.get(connection, name)
-    assert found is not None
-    return found
+__all__ = ["clock", "supply"]
 
 
 async def test_a_seed_holds_bytes_of_two_vendors_and_says_so(
@@ -351,153 +272,6 @@ async def test_a_draw_is_written_down_and_counted_before_it_is_made(
     assert (row.source, row.verdict, row.received_at) == ("a", None, None)
     known = await record(database, "a")
     assert (known.used_requests, known.used_bits) == (1, 8 * 1024)
-
-
-async def opened(database: Database) -> int:
-    async with database.write() as tx:
-        return await store.open_round(tx, 1, ["a"])
-
-
-@pytest.mark.parametrize(
-    ("outcome", "bits"),
-    [
-        (fresh(1040, "more"), 8 * 1040),
-        (DOWN, 8 * 1024),
-        (SourceReplyError("short"), 8 * 1024),
-        (SourceCredentialsError("wrong"), 0),
-        (SourceThrottledError("slow", retry_after=1), 0),
-    ],
-)
-async def test_bits_are_counted_unless_the_vendor_refused(
-    database: Database, supply: Callable[..., Supply], outcome: Any, bits: int
-) -> None:
-    await supply(Scripted("a", outcome)).draw(database, await opened(database), 64)
-    assert (await record(database, "a")).used_bits == bits
-
-
-async def test_a_draw_is_no_larger_than_what_is_left(
-    database: Database, pool: Pool, supply: Callable[..., Supply]
-) -> None:
-    source = Scripted("a")
-    supplies = together(supply(source, quota=Quota(bits=8 * 1100, per="day")))
-    assert (await refill(database, pool, supplies, 512)).blocks == 17
-    assert source.asked == [1100]
-    assert (await refill(database, pool, supplies, 512)).waiting == {"a": "quota"}
-
-
-async def test_the_vendors_count_is_believed_when_it_is_higher(
-    database: Database, pool: Pool, supply: Callable[..., Supply]
-) -> None:
-    source = Metered("a")
-    source.reported = 8 * 10_000
-    one = supply(source, quota=Quota(bits=8 * 12_000))
-    await refill(database, pool, together(one), 512)
-    assert source.asked == [2000]
-
-
-async def test_a_vendor_that_says_the_quota_is_used_up_is_not_asked(
-    database: Database, pool: Pool, supply: Callable[..., Supply]
-) -> None:
-    source = Metered("a")
-    source.reported = 8 * 12_000
-    done = await refill(
-        database, pool, together(supply(source, quota=Quota(bits=8 * 12_000))), 512
-    )
-    assert done.waiting == {"a": "quota"}
-    assert source.asked == []
-    assert (await record(database, "a")).used_bits == 8 * 12_000
-
-
-async def test_what_a_resting_source_has_left_is_used_up(
-    database: Database, pool: Pool, supply: Callable[..., Supply]
-) -> None:
-    a, b = Scripted("a"), Scripted("b", fresh(64 * 16, "b"), SourceCredentialsError("wrong"))
-    supplies = together(supply(a), supply(b))
-    assert (await refill(database, pool, supplies, 10)).blocks == 10
-    assert (await refill(database, pool, supplies, 40)).blocks == 6
-    assert (await refill(database, pool, supplies, 40)).waiting == {"b": "credentials"}
-    # No more was asked of a than could be mixed.
-    assert a.asked == [1024, 24 * 64]
-
-
-async def test_the_rate_is_kept(
-    database: Database, pool: Pool, supply: Callable[..., Supply], clock: Clock
-) -> None:
-    source = Scripted("a")
-    supplies = together(supply(source, rate=Rate(1, 60)))
-    assert (await refill(database, pool, supplies, 10)).blocks == 10
-    supplies.all[0]._stock.clear()
-    done = await refill(database, pool, supplies, 20)
-    assert (done.waiting, done.retry_in) == ({"a": "rate"}, 60)
-    clock.now += 60
-    assert (await refill(database, pool, supplies, 20)).blocks == 10
-
-
-NOW = 1_000_000
-
-
-def failed(error: SourceError, **before: Any) -> SourceRecord:
-    return after_failure(SourceRecord(name="a", **before), error, NOW)
-
-
-def seconds(after: SourceRecord) -> float:
-    assert after.until is not None
-    return (after.until - NOW) / 1000
-
-
-@pytest.mark.parametrize(
-    ("error", "state", "reason", "pause"),
-    [
-        (DOWN, SourceState.WAITING, "unavailable", 0.5),
-        (SourceThrottledError("", retry_after=61), SourceState.WAITING, "throttled", 61),
-        (SourceQuotaError(""), SourceState.EXHAUSTED, "quota", 6 * 3600),
-        (
-            SourceQuotaError("", resets_at=datetime.fromtimestamp(NOW / 1000 + 99, UTC)),
-            SourceState.EXHAUSTED,
-            "quota",
-            99,
-        ),
-        (SourceCredentialsError(""), SourceState.REFUSED, "credentials", 600),
-        (SourceTrustError(""), SourceState.REFUSED, "certificate", 600),
-        (SimulatedEntropyError(""), SourceState.REFUSED, "simulated", 600),
-        (SourceReplyError(""), SourceState.WAITING, "malformed", 0.5),
-        (SourceHealthError("", failure="x"), SourceState.QUARANTINED, "unhealthy", 600),
-    ],
-)
-def test_every_meaning_is_a_state(
-    error: SourceError, state: SourceState, reason: str, pause: float
-) -> None:
-    after = failed(error)
-    assert (after.state, after.reason, seconds(after)) == (state, reason, pause)
-
-
-def test_the_second_malformed_reply_in_a_row_is_quarantine() -> None:
-    once = failed(SourceReplyError("short"))
-    assert once.state is SourceState.WAITING
-    assert after_failure(once, SourceReplyError("short"), NOW).state is SourceState.QUARANTINED
-    between = after_failure(once, DOWN, NOW)
-    assert after_failure(between, SourceReplyError(""), NOW).state is SourceState.WAITING
-
-
-def test_out_of_quarantine_the_first_bad_reply_leads_back_for_twice_as_long() -> None:
-    before = {"state": SourceState.RECOVERING, "quarantines": 1}
-    after = failed(SourceReplyError("short"), **before)
-    assert (after.state, seconds(after)) == (SourceState.QUARANTINED, 1200)
-    # What is no fault of the bytes leaves it where it is.
-    assert failed(DOWN, **before).state is SourceState.RECOVERING
-
-
-@given(st.integers(1, 60))
-def test_pauses_grow_to_a_bound(failures: int) -> None:
-    known = SourceRecord(name="a")
-    pauses = []
-    for _ in range(failures):
-        known = after_failure(known, DOWN, NOW)
-        pauses.append(seconds(known))
-    assert pauses == sorted(pauses)
-    assert pauses[0] == 0.5
-    assert pauses[-1] <= 300
-    assert failures < 8 or pauses[-1] == 300
 
 
 def test_more_sources_per_seed_than_vendors_are_refused(supply: Callable[..., Supply]) -> None:

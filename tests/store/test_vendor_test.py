@@ -16,7 +16,7 @@ from oracle.store.sources import SourceState
 from oracle.supplies import Supplies
 from oracle.supply import Supply
 from tests.gateway import KEY, CountingDesk
-from tests.store.test_supply import Clock, fresh, record, rows
+from tests.supplied import Clock, fresh, record, rows
 from tests.vendors.qrng_open_api import QRYPT_APPLIANCE, QUSIDE_ENTROPY_CORE, server
 from tests.vendors.server import Seen, reply, serving
 
