@@ -40,7 +40,6 @@ if TYPE_CHECKING:
     from oracle.store.book import Book
     from oracle.store.transactions import Slot
 
-
 REVERTED = "reverted"
 # Why a request waits whose wallet has enough under way.
 WALLET_BUSY = "wallet_busy"

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from oracle.service import ChainService
     from oracle.store.attempts import Attempt
 
-
 # Questions to the endpoint, and wallets whose bytes it is handed, at a time.
 AT_ONCE = 8
 

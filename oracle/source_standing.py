@@ -24,7 +24,6 @@ from oracle.store.sources import SourceRecord, SourceState
 if TYPE_CHECKING:
     from datetime import datetime
 
-
 _BACKOFF_FIRST, _BACKOFF_MOST = 0.5, 30.0
 _BREAKER_FAILURES, _BREAKER_SECONDS = 8, 300.0
 _QUARANTINE_FIRST, _QUARANTINE_MOST = 600.0, 86_400.0

@@ -41,7 +41,6 @@ if TYPE_CHECKING:
     from oracle.runner import Runner
     from oracle.store.airnode import Answer
 
-
 PASSWORD = "only for tests"
 CONSUMERS = "tests/contracts/support/QrngConsumers.sol"
 CALLBACKS = "tests/contracts/support/MoodyQrng.sol"

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from oracle.devnet.network import Ground
     from tests.verbs import Said
 
-
 ETHER = 10**18
 COLD = "0x2B5AD5c4795c026514f8317c7a215E218DcCD6cF"
 COLD_KEY = "00" * 31 + "02"

@@ -33,7 +33,6 @@ from oracle.verify.proof import read_run
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-
 # What the coordinator's `status` answers.
 NOT_PENDING, PENDING, CALLBACK_FAILED = range(3)
 _STATUS = {NOT_PENDING: "not pending", PENDING: "pending", CALLBACK_FAILED: "callback failed"}

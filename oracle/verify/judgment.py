@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from oracle.evm import Block, Log, Receipt, Transaction
     from oracle.verify.events import Committed, Event
 
-
 _T = TypeVar("_T")
 
 

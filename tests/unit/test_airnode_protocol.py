@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from eth_abi.abi import encode
-from eth_hash.auto import keccak
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,7 +14,6 @@ from oracle.airnode_request import (
     Failed,
     Fulfilled,
     Kind,
-    Place,
     Template,
     WithdrawalFulfilled,
     WithdrawalRequested,
@@ -26,136 +24,31 @@ from oracle.airnode_request import (
 )
 from oracle.errors import ForgedLogError, InconsistentChainError
 from oracle.evm import Log
-from oracle.protocols import airnode_calls as calls
 from oracle.protocols import airnode_rrp_v0 as rrp
-from oracle.request import RequestKey
+from tests.airnode_logs import (
+    AIRNODE,
+    OTHER,
+    PLACE,
+    PROTOCOL,
+    RRP,
+    counts,
+    example,
+    kinds,
+    log_of,
+    made,
+    of_kind,
+    peer,
+    peer_id,
+    requests,
+)
 from tests.factories import CHAIN_ID, addresses, words32
-from tests.javascript import AirnodePeer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from tests.javascript import AirnodePeer
 
 pytestmark = pytest.mark.unit
 
-RRP = "0xa0AD79D995DdeeB18a14eAef56A549A04e3Aa1Bd"
-AIRNODE = "0x9d3C147cA16DB954873A498e0af5852AB39139f2"
-OTHER = "0x224e030f03Cd3440D88BD78C9BF5Ed36458A1A25"
-PROTOCOL = rrp.AirnodeProtocol(RRP, AIRNODE, CHAIN_ID)
-PLACE = Place(block_number=7, block_hash=b"b" * 32, transaction_hash=b"t" * 32, log_index=3)
-TYPES = [
-    *("uint256", "address", "address", "uint256"),
-    *("address", "address", "address", "bytes4", "bytes"),
-]
-
-counts = st.integers(0, 2**63 - 1)
-requests = st.builds(
-    AirnodeRequest,
-    key=st.just(RequestKey(chain_id=CHAIN_ID, contract=RRP, request_id=bytes(32))),
-    airnode=st.just(AIRNODE),
-    requester=addresses,
-    requester_count=counts,
-    endpoint_id=words32,
-    template_id=st.none(),
-    sponsor=addresses,
-    sponsor_wallet=addresses,
-    fulfill_address=addresses,
-    fulfill_function_id=st.binary(min_size=4, max_size=4),
-    parameters=st.binary(max_size=200),
-    place=st.just(PLACE),
-)
-kinds = st.sampled_from(Kind)
-
-
-@pytest.fixture(scope="module")
-def peer() -> Iterator[AirnodePeer]:
-    with AirnodePeer() as running:
-        yield running
-
-
-def of_kind(request: AirnodeRequest, kind: Kind) -> AirnodeRequest:
-    if kind is Kind.FULL:
-        return request
-    return replace(request, endpoint_id=None, template_id=request.endpoint_id)
-
-
-def named_by(request: AirnodeRequest) -> bytes:
-    return request.template_id or request.endpoint_id or b""
-
-
-def tail(request: AirnodeRequest) -> list[Any]:
-    return [
-        request.sponsor,
-        request.sponsor_wallet,
-        request.fulfill_address,
-        request.fulfill_function_id,
-        request.parameters,
-    ]
-
-
-def peer_id(peer: AirnodePeer, request: AirnodeRequest) -> bytes:
-    airnode = [("address", request.airnode)] if request.kind is Kind.FULL else []
-    named = [*airnode, ("bytes32", named_by(request))]
-    types = [*TYPES[:4], *(kind for kind, _ in named), *TYPES[4:]]
-    values = [
-        CHAIN_ID,
-        RRP,
-        request.requester,
-        str(request.requester_count),
-        *(value for _, value in named),
-        *tail(request),
-    ]
-    return peer.bytes("hash", types=types, values=values)
-
-
-def made(peer: AirnodePeer, request: AirnodeRequest, **changes: Any) -> Log:
-    """
-    Return the log of a request as the genuine contract's ABI encodes it; `changes` forge it.
-    """
-    event = {
-        "airnode": request.airnode,
-        "id": peer_id(peer, request),
-        "count": str(request.requester_count),
-        "chain": CHAIN_ID,
-        "requester": request.requester,
-        "named": named_by(request),
-    }
-    values = [*(event | changes).values(), *tail(request)]
-    name = "MadeFullRequest" if request.kind is Kind.FULL else "MadeTemplateRequest"
-    return log_of(peer, name, values)
-
-
-def log_of(peer: AirnodePeer, name: str, values: list[Any]) -> Log:
-    encoded = peer.ask("event", name=name, values=values)
-    return Log(
-        address=RRP,
-        topics=tuple(bytes.fromhex(topic[2:]) for topic in encoded["topics"]),
-        data=bytes.fromhex(encoded["data"][2:]),
-        block_number=PLACE.block_number,
-        block_hash=PLACE.block_hash,
-        transaction_hash=PLACE.transaction_hash,
-        index=PLACE.log_index,
-    )
-
-
-def example(kind: Kind = Kind.FULL) -> AirnodeRequest:
-    """
-    Return a request with the id that the contract gives it.
-    """
-    request = AirnodeRequest(
-        key=RequestKey(chain_id=CHAIN_ID, contract=RRP, request_id=bytes(32)),
-        airnode=AIRNODE,
-        requester="0x70997970C51812dc3A010C7d01b50e0d17dc79C8",
-        requester_count=1,
-        endpoint_id=b"e" * 32,
-        sponsor="0x70997970C51812dc3A010C7d01b50e0d17dc79C8",
-        sponsor_wallet="0x14dC79964da2C08b23698B3D3cc7Ca32193d9955",
-        fulfill_address="0x70997970C51812dc3A010C7d01b50e0d17dc79C8",
-        fulfill_function_id=bytes.fromhex("3718d90a"),
-        parameters=b"",
-        place=PLACE,
-    )
-    request = of_kind(request, kind)
-    return replace(request, key=replace(request.key, request_id=request_id(request)))
+__all__ = ["peer"]
 
 
 @pytest.mark.parametrize(
@@ -347,165 +240,6 @@ def test_filter_names_the_airnode() -> None:
     assert PROTOCOL.topics == (None, bytes(12) + bytes.fromhex(AIRNODE[2:]))
 
 
-@given(
-    request=requests, data=st.binary(max_size=100), signature=st.binary(min_size=65, max_size=65)
-)
-def test_fulfill_is_the_contracts_call(
-    peer: AirnodePeer, request: AirnodeRequest, data: bytes, signature: bytes
-) -> None:
-    head = [
-        request.key.request_id,
-        AIRNODE,
-        request.fulfill_address,
-        request.fulfill_function_id,
-    ]
-    expected = peer.bytes("call", name="fulfill", values=[*head, data, signature])
-    assert calls.encode_fulfill(request, data, signature) == expected
-    types = ["bytes32", "bytes"]
-    body = peer.bytes("abi", types=types, values=[request.key.request_id, data])
-    assert calls.encode_callback(request, data) == request.fulfill_function_id + body
-
-
-@pytest.mark.parametrize(
-    ("message", "sent"),
-    [
-        ("too late", "too late"),
-        ("x" * 100, "x" * 100),
-        ("x" * 101, "x" * 97 + "..."),
-        ("\N{BUG}" * 200, "\N{BUG}" * 97 + "..."),
-    ],
-)
-def test_fail_is_the_contracts_call_with_a_bounded_message(
-    peer: AirnodePeer, message: str, sent: str
-) -> None:
-    request = example()
-    values = [
-        request.key.request_id,
-        AIRNODE,
-        request.fulfill_address,
-        request.fulfill_function_id,
-        sent,
-    ]
-    assert calls.encode_fail(request, message) == peer.bytes("call", name="fail", values=values)
-
-
-def test_other_calls_are_the_contracts(peer: AirnodePeer) -> None:
-    request = example()
-    withdrawal = WithdrawalRequested(
-        withdrawal_id=b"w" * 32, sponsor=OTHER, sponsor_wallet=request.sponsor_wallet, place=PLACE
-    )
-    template = Template(airnode=AIRNODE, endpoint_id=b"e" * 32, parameters=b"parameters")
-    pair = [(request, b"e" * 32), (replace(request, requester=OTHER), b"f" * 32)]
-    expected: list[tuple[bytes, str, list[Any]]] = [
-        (
-            calls.encode_fulfill_withdrawal(AIRNODE, withdrawal.withdrawal_id, withdrawal.sponsor),
-            "fulfillWithdrawal",
-            [b"w" * 32, AIRNODE, OTHER],
-        ),
-        (
-            calls.encode_request_withdrawal(AIRNODE, request.sponsor_wallet),
-            "requestWithdrawal",
-            [AIRNODE, request.sponsor_wallet],
-        ),
-        (
-            calls.encode_withdrawal_count(OTHER),
-            "sponsorToWithdrawalRequestCount",
-            [OTHER],
-        ),
-        (calls.encode_awaiting(b"i" * 32), "requestIsAwaitingFulfillment", [b"i" * 32]),
-        (
-            calls.encode_sponsored(OTHER, AIRNODE),
-            "sponsorToRequesterToSponsorshipStatus",
-            [OTHER, AIRNODE],
-        ),
-        (
-            calls.encode_set_sponsorship(OTHER, sponsored=True),
-            "setSponsorshipStatus",
-            [OTHER, True],
-        ),
-        (
-            calls.encode_create_template(template),
-            "createTemplate",
-            [AIRNODE, b"e" * 32, b"parameters"],
-        ),
-        (calls.encode_get_templates([b"1" * 32]), "getTemplates", [[b"1" * 32]]),
-        (
-            calls.encode_check_authorization_statuses([OTHER], AIRNODE, pair),
-            "checkAuthorizationStatuses",
-            [
-                [OTHER],
-                AIRNODE,
-                [request.key.request_id] * 2,
-                [b"e" * 32, b"f" * 32],
-                [request.sponsor] * 2,
-                [request.requester, OTHER],
-            ],
-        ),
-    ]
-    for ours, name, values in expected:
-        assert ours == peer.bytes("call", name=name, values=values), name
-
-
-def test_templates_are_read_and_checked(peer: AirnodePeer) -> None:
-    known = Template(airnode=AIRNODE, endpoint_id=b"e" * 32, parameters=b"parameters")
-    nobody, none = "0x" + "00" * 20, bytes(32)
-    columns = [[known.airnode, nobody], [known.endpoint_id, none], [known.parameters, b""]]
-    answer = peer.bytes("result", name="getTemplates", values=columns)
-    ids = [known.id, b"unknown".ljust(32)]
-    assert calls.decode_templates(ids, answer) == {known.id: known}
-    with pytest.raises(InconsistentChainError, match="lies"):
-        calls.decode_templates([b"x" * 32, ids[1]], answer)
-    for broken in (answer[:-1], answer[:40], b""):
-        with pytest.raises(InconsistentChainError, match="garbled"):
-            calls.decode_templates(ids, broken)
-    with pytest.raises(InconsistentChainError, match="garbled"):
-        calls.decode_templates(ids[:1], answer)
-
-
-def test_authorizations_are_read_and_counted(peer: AirnodePeer) -> None:
-    statuses = [True, False, True]
-    answer = peer.bytes("result", name="checkAuthorizationStatuses", values=[statuses])
-    assert calls.decode_authorization_statuses(3, answer) == statuses
-    for count, broken in ((2, answer), (3, answer[:-1]), (0, b"")):
-        with pytest.raises(InconsistentChainError):
-            calls.decode_authorization_statuses(count, broken)
-    assert calls.decode_bool(bytes(31) + b"\x01")
-    assert not calls.decode_bool(bytes(32))
-    with pytest.raises(InconsistentChainError):
-        calls.decode_bool(b"")
-
-
-@given(words=st.lists(st.integers(0, 2**256 - 1), max_size=20))
-def test_response_is_what_ethers_encodes(peer: AirnodePeer, words: list[int]) -> None:
-    values = [[str(word) for word in words]]
-    assert calls.encode_words(words, array=True) == peer.bytes(
-        "abi", types=["uint256[]"], values=values
-    )
-    for word in words[:1]:
-        assert calls.encode_words([word], array=False) == word.to_bytes(32, "big")
-
-
-def test_response_is_no_longer_than_airnodes() -> None:
-    assert calls.MAX_WORDS == 510
-    assert len(calls.encode_words([0] * 510, array=True)) == 16_384
-    with pytest.raises(ValueError, match="510"):
-        calls.encode_words([0] * 511, array=True)
-    with pytest.raises(ValueError, match="too many values"):
-        calls.encode_words([0, 0], array=False)
-
-
-def test_signature_of_another_length_is_not_sent() -> None:
-    with pytest.raises(ValueError, match="65"):
-        calls.encode_fulfill(example(), b"", b"s" * 64)
-
-
 def test_request_that_names_nothing_has_no_id() -> None:
     with pytest.raises(ValueError, match="endpoint or a template"):
         request_id(replace(example(), endpoint_id=None))
-
-
-def test_selectors_are_the_published_ones() -> None:
-    request = example()
-    assert calls.encode_fulfill(request, b"", bytes(65))[:4].hex() == "1decbf18"
-    assert calls.encode_fail(request, "")[:4].hex() == "52e41f99"
-    assert keccak(b"fulfillUint256(bytes32,bytes)")[:4] == request.fulfill_function_id

@@ -20,7 +20,6 @@ pytestmark = pytest.mark.unit
 
 __all__ = ["load", "no_environment", "refused"]
 
-
 SERVER = "postgresql+psycopg://oracle@db.internal/oracle"
 OPEN_SERVER = "postgresql+psycopg://oracle:right-horse@db.internal/oracle"
 
