@@ -64,6 +64,14 @@ class Span:
             self._ceiling = min(2 * self._ceiling, self._most)
             self.width = self._ceiling
 
+    def overflows(self, width: int, taken: int) -> None:
+        """
+        Take note that of a range of this width only so many blocks were taken, because there was
+        too much in it.
+        """
+        self.width = max(1, min(taken, width - 1))
+        self._answered = 0
+
     def refused(self, width: int, error: EndpointError) -> None:
         """
         Take note that a range of this width was refused; raise the error where a narrower one

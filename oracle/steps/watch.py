@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 
 # Blocks per query at most; an endpoint that refuses is asked for fewer.
 RANGE = 1000
+# Logs that are stored at a time, unless one block has more: of others as many as fit are kept, and
+# the rest is read again.
+MANY_LOGS = 4000
 # Blocks below the confirmation depth that are read again with every new head.
 TAIL = 16
 # How often it is said how far a long reading has come.
@@ -78,12 +81,16 @@ async def _read_blocks(
     while first <= end:
         last = min(first + min(span.width, RANGE) - 1, end)
         try:
-            moved += await _read_range(service, first, last, head, advance=advance)
+            read, found = await _read_range(service, first, last, head, advance=advance)
         except EndpointError as error:
             span.refused(last - first + 1, error)
             continue
-        span.works(last - first + 1)
-        first = last + 1
+        moved += found
+        if read < last:
+            span.overflows(last - first + 1, read - first + 1)
+        else:
+            span.works(last - first + 1)
+        first, last = read + 1, read
         if time.monotonic() - said > _SAY_SECONDS:
             said = time.monotonic()
             log.get().info("catching_up", block=last, head=head.number, left=end - last)
@@ -203,15 +210,28 @@ async def _move(
         log.get().warning("request_reorged", **tracked.log_context(), to=str(after))
 
 
+def _fitting(logs: Sequence[Log], last: int) -> tuple[list[Log], int]:
+    """
+    Return those of the logs up to `last` that are stored at a time, and the last of their blocks:
+    whole blocks, and one at least.
+    """
+    if len(logs) <= MANY_LOGS:
+        return list(logs), last
+    numbers = sorted(item.block_number for item in logs)
+    end = max(numbers[0], numbers[MANY_LOGS] - 1)
+    return [item for item in logs if item.block_number <= end], min(end, last)
+
+
 async def _read_range(
     service: ChainService[Any], first: int, last: int, head: Block, *, advance: bool
-) -> int:
+) -> tuple[int, int]:
     """
-    Store what a range of blocks says, and with it, unless it was read before, how far that is.
+    Store what a range of blocks says, as far as it is not too much at a time, and with it, unless
+    it was read before, how far that is; return the last block, and how many requests moved.
     """
     # Some endpoints tell a log twice.
     told = await service.reader.logs(service.contract, first, last, service.topics)
-    logs = list(dict.fromkeys(told))
+    logs, last = _fitting(list(dict.fromkeys(told)), last)
     end = await service.reader.block(last)
     anchor = await service.reader.block(max(0, last - service.depth - TAIL))
     if last == head.number and end.hash != head.hash:
@@ -230,7 +250,7 @@ async def _read_range(
             await move_cursor(tx, service.chain_id, service.contract, cursor)
     if moved:
         fault_point("observed")
-    return moved
+    return last, moved
 
 
 async def _missing(
