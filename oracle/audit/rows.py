@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from oracle.audit.findings import Findings
     from oracle.audit.scratch import ChainEntry
-    from oracle.chain.reader import ChainReader
+    from oracle.chain.interfaces import ChainReader
     from oracle.request import Request
     from oracle.store.book import Book
     from oracle.store.engine import Database

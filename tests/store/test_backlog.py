@@ -31,7 +31,7 @@ from tests.model_node import DEPTH
 if TYPE_CHECKING:
     from collections.abc import Iterator, MutableMapping, Sequence
 
-    from oracle.service import Service
+    from oracle.coordinator_service import Service
     from tests.model_node import Track
 
 pytestmark = pytest.mark.store
