@@ -103,6 +103,8 @@ class Known:
     attempts: Sequence[Attempt] = ()
     #: Of the batch that the request's index is in.
     batch: BatchState | None = None
+    #: Blocks in which it can be fulfilled, counted from its own.
+    window: int | None = None
 
 
 def explain(known: Known) -> Reason:  # noqa: PLR0911 - one case per state
@@ -142,7 +144,17 @@ def explain(known: Known) -> Reason:  # noqa: PLR0911 - one case per state
         case State.DONE:
             return _done(tracked)
         case _:
-            return _ended(known)
+            return _dated(_ended(known), known)
+
+
+def _dated(reason: Reason, known: Known) -> Reason:
+    """
+    Add to a refund from which block on it can be had.
+    """
+    if known.window is None or not reason.sentence.endswith(_REFUND):
+        return reason
+    first = known.tracked.request.block_number + known.window + 1
+    return Reason(reason.code, f"{reason.sentence}, which is from block {first} on")
 
 
 def _observed(known: Known) -> Reason:

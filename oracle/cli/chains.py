@@ -103,6 +103,7 @@ class ConfiguredChain:
         from oracle.lane import Lane  # noqa: PLC0415
         from oracle.pricing import FeeBand  # noqa: PLC0415
         from oracle.protocols.coordinator import CoordinatorProtocol  # noqa: PLC0415
+        from oracle.store.cursors import put_window  # noqa: PLC0415
 
         settings = self.settings
         view = self.endpoints.view()
@@ -114,6 +115,7 @@ class ConfiguredChain:
         genesis = (await reader.block(0)).hash.hex()
         async with database.write() as tx:
             await claims.keep_genesis(tx, settings.chain_id, genesis)
+            await put_window(tx, settings.chain_id, settings.coordinator, window)
         lane = Lane(
             chain_id=settings.chain_id,
             contract=settings.coordinator,

@@ -61,7 +61,7 @@ async def _explained(
     from oracle.protocols.coordinator import BATCH  # noqa: PLC0415
     from oracle.store import batches, transactions  # noqa: PLC0415
     from oracle.store.attempts import attempts_of  # noqa: PLC0415
-    from oracle.store.cursors import get_cursor  # noqa: PLC0415
+    from oracle.store.cursors import get_cursor, get_window  # noqa: PLC0415
 
     request = tracked.request
     place = (request.key.chain_id, request.key.contract)
@@ -83,6 +83,7 @@ async def _explained(
             slot=slot,
             attempts=attempts,
             batch=await batches.state_at(connection, *place, request.seed_index // BATCH * BATCH),
+            window=await get_window(connection, *place),
         )
     )
 

@@ -101,6 +101,22 @@ async def drop_setting(tx: AsyncConnection, name: str) -> None:
     await tx.execute(delete(settings).where(settings.c.name == name))
 
 
+async def get_window(connection: AsyncConnection, chain_id: int, contract: str) -> int | None:
+    """
+    Return how many blocks a coordinator's requests can be fulfilled in; nothing before a node has
+    served it.
+    """
+    window = await get_setting(connection, f"window:{chain_id}:{contract}")
+    return None if window is None else int(window)
+
+
+async def put_window(tx: AsyncConnection, chain_id: int, contract: str, window: int) -> None:
+    """
+    Keep it for those that read the store without asking the chain.
+    """
+    await put_setting(tx, f"window:{chain_id}:{contract}", str(window))
+
+
 async def knows_a_chain(connection: AsyncConnection) -> bool:
     """
     Return whether a node has worked on this database.

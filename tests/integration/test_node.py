@@ -28,6 +28,7 @@ from oracle.steps.watch import watch
 from oracle.store import batches, requests, transactions
 from oracle.store.attempts import attempts_of
 from oracle.store.transactions import Purpose, SlotState
+from tests.verbs import oracle
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -335,6 +336,9 @@ async def test_an_expired_request_reveals_nothing_and_its_requester_is_refunded(
     await bench.walk()
     assert await bench.state(request) is State.EXPIRED
     assert (State.EXPIRED, "window_closing") in await _history(bench, request)
+    id_, config = request.key.request_id.hex(), bench.devnet.folder / "oracle.toml"
+    said = await oracle("requests", "show", f"0x{id_}", "--config", config, "--json")
+    assert f"from block {request.block_number + 65} on" in said.document["explanation"]
 
     await bench.mine(10)
     dice, player = bench.devnet.deployment.dice, bench.devnet.player()

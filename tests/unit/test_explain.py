@@ -117,6 +117,10 @@ CASES = {
     ),
     "by_requester": (known(State.CANCELLED, "by_requester"), "has the whole fee back"),
     "window_closing": (known(State.EXPIRED, "window_closing"), REFUND),
+    "window_closing dated": (
+        known(State.EXPIRED, "window_closing", window=256),
+        f"{REFUND}, which is from block 357 on",
+    ),
     "seed_gone": (known(State.FAILED, "seed_gone"), REFUND),
     "reverted": (known(State.FAILED, "reverted"), REFUND),
     "passed_over": (known(State.FAILED, "passed_over"), "nothing more is known"),
