@@ -5,7 +5,6 @@ fault makes of the source.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -100,7 +99,7 @@ class Bench:
         digest = PoolKey(bytes(32)).digest
         supply = Supply(self.source(name, fault), vendor=name, digest=digest, clock=lambda: NOW)
         # A vendor's own health test would meet the fault first: here it is the draw that is tried.
-        supply._vendor_test_due = math.inf
+        supply._vendor_test_due = NOW + 3600
         return supply
 
     async def draw(self, supply: Supply, n_bytes: int = 64) -> str:

@@ -270,7 +270,7 @@ async def test_a_change_that_a_reorg_takes_away_goes_out_again_with_its_bytes(
     await bench.walk(2)
     [change] = await _changes(bench)
     assert change.state is SlotState.SENT
-    await bench.mine()
+    await _mine_at(bench, GWEI)
     await bench.walk()
     assert [one.state for one in await _changes(bench)] == [SlotState.MINED]
     await bench.fork(1)

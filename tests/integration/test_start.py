@@ -150,6 +150,12 @@ async def test_a_wallet_that_still_works_for_another_coordinator_is_refused(
             " state, created_at, updated_at) VALUES (31337, ?, ?, 9, 'commit', 1, 'sent', 1, 1)",
             (bytes(20), operator),
         )
+        database.execute(
+            "INSERT INTO attempts (transaction_hash, transaction_id, max_fee, priority_fee, nonce,"
+            " ciphertext, created_at, sent_block)"
+            " SELECT ?, id, ?, ?, ?, ?, 1, 1 FROM transactions WHERE nonce = 9",
+            (bytes(32), bytes(32), bytes(32), bytes(12), bytes(16)),
+        )
     with pytest.raises(ConfigError, match=r"has transactions for 0x0{40} under way"):
         await _start(prepared)
 
