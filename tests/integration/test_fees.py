@@ -266,11 +266,13 @@ async def test_a_change_that_a_reorg_takes_away_goes_out_again_with_its_bytes(
     new_bench: NewBench,
 ) -> None:
     bench = await new_bench(**BAND | {"fee.gas_margin_bps_min": 15_000, "confirmations": 2})
-    await _mine_at(bench, GWEI, 5)
+    # Gas costs what it did when the change was signed, however many blocks the start has taken.
+    base_fee = (await bench.service.reader.block()).base_fee or GWEI
+    await _mine_at(bench, base_fee, 5)
     await bench.walk(2)
     [change] = await _changes(bench)
     assert change.state is SlotState.SENT
-    await _mine_at(bench, GWEI)
+    await _mine_at(bench, base_fee)
     await bench.walk()
     assert [one.state for one in await _changes(bench)] == [SlotState.MINED]
     await bench.fork(1)
