@@ -1,8 +1,7 @@
 #!/usr/bin/env bash
 # Runs all tests but the short chaos runs: forge's and, beside them, pytest's, whose summary is the
 # last line.
-# Two processes share pytest's files, in their order: the long tests come first. forge compiles on
-# one processor for minutes the first time, while most of pytest's tests wait for others.
+# Two processes share pytest's files, in their order: the long tests come first.
 # With arguments it is pytest alone that runs, in one process, with those (paths count from the
 # project's root). The short chaos runs, which take their time, and to look deeper:
 #   scripts/test.sh tests/chaos/test_run.py
