@@ -277,7 +277,7 @@ async def test_a_change_that_a_reorg_takes_away_goes_out_again_with_its_bytes(
     assert [one.state for one in await _changes(bench)] == [SlotState.MINED]
     await bench.fork(1)
     await bench.mine(2)
-    await _pass(bench, GWEI, 8)
+    await _pass(bench, base_fee, 8)
     [again] = await _changes(bench)
     assert (again.id, again.nonce) == (change.id, change.nonce)
     assert again.state is SlotState.FINAL
