@@ -13,7 +13,7 @@ from oracle.airnode_request import AirnodeRequest, Failed, Fulfilled
 from oracle.lane import Lane
 from oracle.recent import Recent
 from oracle.request import Outcome, State, Tracked
-from oracle.service import MAX_REVERTS, ChainService, split_served
+from oracle.service import MAX_REVERTS, ChainService, is_served_by, split_served
 from oracle.store import airnode, costs, withdrawals
 from oracle.store.airnode import airnode_purpose
 from oracle.store.engine import now
@@ -206,16 +206,7 @@ class AirnodeService(ChainService[AirnodeRequest]):
             if slot.state is SlotState.SIGNED:
                 fits = bool(mine) and all(one.state is State.SIGNED for one in mine)
             else:
-                hashes = {attempt.transaction_hash for attempt in tries}
-                fits = any(
-                    one.state is State.SENT
-                    or (
-                        one.state is State.MINED
-                        and one.outcome is not None
-                        and one.outcome.transaction_hash in hashes
-                    )
-                    for one in mine
-                )
+                fits = any(one.state is State.SENT or is_served_by(one, tries) for one in mine)
             if fits:
                 fitting.add(slot.id)
         return fitting

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from oracle import log
 from oracle.protocols.coordinator import REQUESTED, WINDOW_MARGIN, batch_start
 from oracle.request import Outcome, RandomnessRequest, State
-from oracle.service import MAX_REVERTS, ChainService, split_served
+from oracle.service import MAX_REVERTS, ChainService, is_served_by, split_served
 from oracle.store import batches, costs, requests
 from oracle.store.transactions import Purpose, SlotState
 
@@ -171,16 +171,11 @@ class Service(ChainService[RandomnessRequest]):
         """
         Return whether one of the requests still needs what was sent for it, or has it.
         """
-        hashes = {attempt.transaction_hash for attempt in tries}
         return any(
-            (
+            is_served_by(tracked, tries)
+            or (
                 tracked.state is State.SENT
                 and not self.too_late(tracked.request, head, exposed=True)
-            )
-            or (
-                tracked.state is State.MINED
-                and tracked.outcome is not None
-                and tracked.outcome.transaction_hash in hashes
             )
             for tracked in served
         )

@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from oracle import log
+from oracle.service import is_served_by
 from oracle.store import transactions
 from oracle.store.transactions import Slot, SlotState
 from oracle.together import together
@@ -70,15 +71,24 @@ async def _find_receipt(service: ChainService[Any], attempts: Sequence[Attempt])
 
 
 async def nonce_is_gone(
-    service: ChainService[Any], slot: Slot, used: Mapping[str, int], head: Block
+    service: ChainService[Any],
+    slot: Slot,
+    attempts: Sequence[Attempt],
+    used: Mapping[str, int],
+    head: Block,
 ) -> bool:
     """
-    Return whether the chain has, at the confirmation depth, used the slot's nonce otherwise.
+    Return whether the chain has, at the confirmation depth, used the slot's nonce otherwise: no
+    log, which can be there before the receipts are, tells that one of its transactions did.
     """
     if slot.state is not SlotState.SENT or used[slot.wallet] <= slot.nonce:
         return False
     settled = max(0, head.number - service.depth)
-    return await service.reader.nonce(slot.wallet, settled) > slot.nonce
+    if await service.reader.nonce(slot.wallet, settled) <= slot.nonce:
+        return False
+    async with service.database.read() as connection:
+        served = (await service.book.of_transactions(connection, [slot.id]))[slot.id]
+    return not any(is_served_by(tracked, attempts) for tracked in served)
 
 
 async def recheck(service: ChainService[Any], mined: Sequence[Slot], head: Block) -> int:

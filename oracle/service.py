@@ -7,12 +7,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from oracle.request import Outcome, Request, State
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from sqlalchemy import ColumnElement
     from sqlalchemy.ext.asyncio import AsyncConnection
@@ -186,6 +186,17 @@ class ChainService(ABC, Generic[R]):
         """
         Look at outcomes that were written down just now.
         """
+
+
+def is_served_by(tracked: Tracked[Any], attempts: Iterable[Attempt]) -> bool:
+    """
+    Return whether the chain's logs tell that one of these transactions fulfilled a request.
+    """
+    return (
+        tracked.state in (State.MINED, State.DONE)
+        and tracked.outcome is not None
+        and tracked.outcome.transaction_hash in {one.transaction_hash for one in attempts}
+    )
 
 
 def split_served(

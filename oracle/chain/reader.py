@@ -51,12 +51,12 @@ class Web3Reader:
     Does not: retry, or fall over to another endpoint.
     """
 
-    def __init__(self, url: str, *, timeout: float = TIMEOUT) -> None:
+    def __init__(self, url: str, *, timeout: float | None = None) -> None:
         """
-        Speak to a URL; an answer is waited for so many seconds.
+        Speak to a URL; an answer is waited for so many seconds, or as long as for a node.
         """
         self.name = redact_urls(url)
-        self._timeout = timeout
+        self._timeout = timeout = TIMEOUT if timeout is None else timeout
         self._words = Words(url)
         self.span = Span()
         self._url = url

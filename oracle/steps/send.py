@@ -125,7 +125,7 @@ async def _push_all(
         # Nothing of it has left, and nothing of it can land.
         unsent = all(one.sent_block is None for one in attempts[slot.id])
         stale = lanes[slot.wallet] is not None and slot.nonce < used[slot.wallet] and unsent
-        if stale or await nonce_is_gone(service, slot, used, head):
+        if stale or await nonce_is_gone(service, slot, attempts[slot.id], used, head):
             await _give_up(service, slot, "nonce_used_elsewhere")
         else:
             left.append(slot)

@@ -25,7 +25,7 @@ from oracle.devnet.network import CHAIN_ID
 from oracle.errors import ConfigError
 from oracle.protocols.coordinator import REQUESTED
 from oracle.request import State
-from oracle.store.transactions import SlotState, slots_in
+from oracle.store.transactions import Purpose, SlotState, slots_in
 from tests.hostile import (
     KEY,
     Proxy,
@@ -90,11 +90,11 @@ class Run:
         told = [(event["left"], event["taken"]) for event in self.said("endpoint_changed")]
         return (one.name, other.name) in told
 
-    async def slots(self, *states: SlotState) -> int:
+    async def slots(self, *states: SlotState, purpose: Purpose | None = None) -> int:
         service = self.bench.service
         async with service.database.read() as connection:
             found = await slots_in(connection, service.chain_id, service.contract, states)
-        return len(found)
+        return sum(purpose in (None, one.purpose) for one in found)
 
     async def until(self, condition: Callable[[], Awaitable[bool] | bool]) -> None:
         """
@@ -446,7 +446,8 @@ async def test_receipts_that_are_not_there_yet_are_waited_for(
         for one in run.proxies:
             one.fault = edited("eth_getTransactionReceipt", lambda *_: None)
         # What became of it is read from its log all the same.
-        await run.serve()
+        request = await run.serve()
+        assert await run.slots(SlotState.SENT, purpose=Purpose.FULFILL) == 1
         for one in run.proxies:
             one.mend()
 
@@ -454,6 +455,7 @@ async def test_receipts_that_are_not_there_yet_are_waited_for(
             return await run.slots(SlotState.SENT) == 0
 
         await run.until(closed)
+        assert (await run.bench.tracked(request)).cost is not None
         report = await run.bench.audit()
         assert report.clean
         assert report.duplicates == 0
