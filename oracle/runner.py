@@ -5,6 +5,7 @@ One task per chain that walks through the steps, and one that keeps the pool fil
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
@@ -41,27 +42,33 @@ if TYPE_CHECKING:
 AnyService = Service | AirnodeService
 
 # In the order of a request's life: what one step leaves, the next finds in the same pass.
-STEPS = (watch, draw, sign, send, settle, commit, price, prune)
-AIRNODE_STEPS = (watch, draw_airnode, withdraw, sign_airnode, send, settle, prune_airnode)
+STEPS = (watch, draw, sign, send, settle, commit, price)
+AIRNODE_STEPS = (watch, draw_airnode, withdraw, sign_airnode, send, settle)
 
+# A slice of what was finished long ago is pruned so often: it is some milliseconds to look for.
+_PRUNE_SECONDS = 10.0
 _REFILL_IDLE = 2.0
 _BACKOFF_FIRST, _BACKOFF_MOST = 0.5, 30.0
 _REFILL_MOST = 600.0
 _REFUSED_PAUSE = 600.0
 
 
-async def walk(service: AnyService, head: Block) -> int:
+async def walk(service: AnyService, head: Block, *, prunes: bool = True) -> int:
     """
-    Take every step once, under one head; return how many rows moved.
+    Take every step once, under one head, and prune if asked to; return how many rows moved.
     """
     started = time.monotonic()
     moved = 0
     if isinstance(service, Service):
         for step in STEPS:
             moved += await step(service, head)
+        if prunes:
+            await prune(service, head)
     else:
         for airnode_step in AIRNODE_STEPS:
             moved += await airnode_step(service, head)
+        if prunes:
+            await prune_airnode(service, head)
     await service.pool.wipe(service.database)
     log.get().debug(
         "pass_done", head=head.number, moved=moved, ms=round(1000 * (time.monotonic() - started))
@@ -222,6 +229,7 @@ class Runner:
     async def _follow_chain(self, link: Link[AnyService], pace: Pace, seat: Seat) -> None:
         with log.bound(chain=link.name):
             backoff = _BACKOFF_FIRST
+            pruned = -math.inf
             seen: tuple[bytes, int] | None = None
             while not self._stop.is_set():
                 try:
@@ -234,7 +242,10 @@ class Runner:
                     self._reached = max(self._reached or 0, agreed_time(service, head))
                     here = (head.hash, self._refills)
                     if here != seen:
-                        moved = await walk(service, head)
+                        prunes = time.monotonic() - pruned >= _PRUNE_SECONDS
+                        moved = await walk(service, head, prunes=prunes)
+                        if prunes:
+                            pruned = time.monotonic()
                         # What moved may move on under the same head.
                         seen = None if moved else here
                     link.endpoints.passed()

@@ -21,9 +21,9 @@ SLICE = 500
 _DAY = 86_400_000  # milliseconds
 
 
-async def prune_airnode(service: AirnodeService, head: Block) -> int:
+async def prune_airnode(service: AirnodeService, head: Block) -> None:
     """
-    Prune a slice of what was finished long ago; no request moves by that.
+    Prune a slice of what was finished long ago.
 
     Guarantees: pruned is only what was finished longer ago than `keep_days`, and lies below all
     that is read again with every head; read again all the same, it is known, and is neither
@@ -33,12 +33,12 @@ async def prune_airnode(service: AirnodeService, head: Block) -> int:
     proves that another store has the same mnemonic.
     """
     if not service.keep_days:
-        return 0
+        return
     place, at = (service.chain_id, service.contract), agreed_time(service, head)
     async with service.database.read() as connection:
         cursor = await get_cursor(connection, *place)
         if cursor is None:
-            return 0
+            return
         doomed = await airnode_retention.finished(
             connection,
             *place,
@@ -48,8 +48,7 @@ async def prune_airnode(service: AirnodeService, head: Block) -> int:
             limit=SLICE,
         )
     if not doomed:
-        return 0
+        return
     async with service.database.write() as tx:
         await airnode_retention.prune(tx, service.pool, doomed)
     log.get().info("requests_pruned", requests=len(doomed), up_to_block=cursor.anchor_number)
-    return 0

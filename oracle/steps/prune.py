@@ -22,9 +22,9 @@ SLICE = 500
 _DAY = 86_400_000  # milliseconds
 
 
-async def prune(service: Service, head: Block) -> int:
+async def prune(service: Service, head: Block) -> None:
     """
-    Prune a slice of what was finished long ago; no request moves by that.
+    Prune a slice of what was finished long ago.
 
     Guarantees: pruned is only what was finished longer ago than `keep_days`, and whose window, and
     so whatever could settle it, lies below all that is read again with every head; read again all
@@ -33,12 +33,12 @@ async def prune(service: Service, head: Block) -> int:
     Does not: prune what its requester can still cancel, or what tells where a seed came from.
     """
     if not service.keep_days:
-        return 0
+        return
     place = (service.chain_id, service.contract)
     async with service.database.read() as connection:
         cursor = await get_cursor(connection, *place)
         if cursor is None:
-            return 0
+            return
         doomed = await retention.finished(
             connection,
             *place,
@@ -47,10 +47,9 @@ async def prune(service: Service, head: Block) -> int:
             limit=SLICE,
         )
     if not doomed:
-        return 0
+        return
     last = max(one.block_number for one in doomed) + service.window
     mark = Mark(last, (await service.reader.block(last)).hash)
     async with service.database.write() as tx:
         await retention.prune(tx, service.pool, doomed, mark)
     log.get().info("requests_pruned", requests=len(doomed), up_to_block=last - service.window)
-    return 0

@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from sqlalchemy import URL, event
+from sqlalchemy import AsyncAdaptedQueuePool, event
 from sqlalchemy.exc import DatabaseError, DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
@@ -25,6 +25,7 @@ from oracle.errors import (
     OracleError,
 )
 from oracle.store.engine import Access, Database, now
+from oracle.store.inline import InlineConnection
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -74,12 +75,15 @@ class SqliteDatabase(Database):
     def __init__(self, path: Path, *, read_only: bool = False) -> None:
         self.path = path
         self.name = str(path)
+        place = f"file:{quote(str(path))}?mode=ro" if read_only else str(path)
+
+        def connect() -> sqlite3.Connection:
+            return sqlite3.connect(place, uri=read_only, check_same_thread=False)
+
         self._engine = create_async_engine(
-            URL.create(
-                "sqlite+aiosqlite",
-                database=f"file:{quote(str(path))}" if read_only else str(path),
-                query={"mode": "ro", "uri": "true"} if read_only else {},
-            ),
+            "sqlite+aiosqlite://",
+            async_creator=lambda: InlineConnection(connect),
+            poolclass=AsyncAdaptedQueuePool,
             # An error's text would hold what was being written.
             hide_parameters=True,
         )
