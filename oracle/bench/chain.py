@@ -62,6 +62,8 @@ class Chain:
         port = free_port()
         argv = [find_anvil(), "--host", "127.0.0.1", "--port", str(port)]
         argv += ["--chain-id", str(CHAIN_ID), "--hardfork", HARDFORK, "--silent"]
+        # Nobody asks for old states, and to write them to the disk takes most of the time.
+        argv += ["--prune-history"]
         argv += ["--number", str(_GENESIS_NUMBER), "--timestamp", str(_GENESIS_TIME)]
         with tempfile.TemporaryDirectory(prefix="oracle-bench-") as folder:
             process = await Process.start("anvil", argv, Path(folder))
