@@ -14,6 +14,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import httpx
@@ -152,6 +153,14 @@ class Reply:
         return max(default, min(seconds, RETRY_AFTER_MAX))
 
 
+@cache
+def _public_authorities() -> ssl.SSLContext:
+    """
+    Return what all clients share that show no certificate: to read the authorities takes a while.
+    """
+    return httpx.create_ssl_context(trust_env=False)
+
+
 def http_client(
     timeout: float = 15.0,
     *,
@@ -168,11 +177,12 @@ def http_client(
     Raises `ConfigError` when one of the files cannot be used.
     """
     try:
-        context = (
-            httpx.create_ssl_context(trust_env=False)
-            if ca_file is None
-            else ssl.create_default_context(cafile=str(ca_file))
-        )
+        if ca_file is not None:
+            context = ssl.create_default_context(cafile=str(ca_file))
+        elif certificate is not None:
+            context = httpx.create_ssl_context(trust_env=False)
+        else:
+            context = _public_authorities()
     except OSError:
         raise ConfigError(
             f"the CA file {ca_file} cannot be used: name a PEM file with certificates"

@@ -39,6 +39,11 @@ if TYPE_CHECKING:
 # still cancel it, and the operator has to answer for it: those stay.
 _FINISHED = (State.DONE, State.CANCELLED, State.ORPHANED)
 _CLOSED_SLOTS = (SlotState.FINAL, SlotState.LOST)
+# What is read of a request that may be finished; `seed_index` where it has one.
+_TOLD = (
+    *("request_id", "seed_index", "block_number", "updated_at"),
+    *("transaction_id", "outcome_block", "callback_succeeded"),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,7 +141,7 @@ async def finished_in(
     """
     chain_id, contract, state = wanted.chain_id, wanted.contract, wanted.state
     oldest = (
-        select(table)
+        select(*(table.c[name] for name in _TOLD if name in table.c))
         .where(
             table.c.chain_id == chain_id,
             table.c.contract == contract,

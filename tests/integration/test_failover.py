@@ -107,7 +107,7 @@ class Run:
                     return
                 await self.bench.mine()
                 # Slower than the node's own pace, so that no window passes meanwhile.
-                await asyncio.sleep(0.2)
+                await asyncio.sleep(0.1)
 
     async def serve(self) -> RandomnessRequest:
         """
