@@ -326,9 +326,10 @@ class AirnodeService(ChainService[AirnodeRequest]):
             if one.done_block is not None
             and await replaced(one.done_block, one.done_block_hash or b"")
         ]
-        async with self.database.write() as tx:
-            for one in undone:
-                await withdrawals.undo(tx, one)
+        if undone:
+            async with self.database.write() as tx:
+                for one in undone:
+                    await withdrawals.undo(tx, one)
         return len(undone)
 
     async def _release(

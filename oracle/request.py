@@ -35,6 +35,11 @@ class State(StrEnum):
     FAILED = "failed"  #: it should have been served and could not be
 
 
+#: A request in one of these is on its way.
+OPEN_STATES = (
+    *(State.OBSERVED, State.CONFIRMED, State.DRAWN, State.SIGNED, State.SENT, State.MINED),
+)
+
 _WITHDRAWN = frozenset(
     {State.ORPHANED, State.REJECTED, State.CANCELLED, State.EXPIRED, State.FAILED}
 )

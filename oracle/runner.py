@@ -25,7 +25,7 @@ from oracle.steps.price import price
 from oracle.steps.prune import prune
 from oracle.steps.refill import refill
 from oracle.steps.send import send
-from oracle.steps.settle import settle
+from oracle.steps.settle import erase, settle
 from oracle.steps.sign import sign
 from oracle.steps.watch import watch
 from oracle.store.leases import POOL
@@ -41,33 +41,41 @@ if TYPE_CHECKING:
 
 AnyService = Service | AirnodeService
 
-# In the order of a request's life: what one step leaves, the next finds in the same pass.
-STEPS = (watch, draw, sign, send, settle, commit, price)
-AIRNODE_STEPS = (watch, draw_airnode, withdraw, sign_airnode, send, settle)
+# After `watch`, in the order of a request's life: what one step leaves, the next finds in the same
+# pass.
+STEPS = (draw, sign, send, settle, commit, price)
+AIRNODE_STEPS = (draw_airnode, withdraw, sign_airnode, send, settle)
+# What there is to do also while no request is on its way, and no transaction.
+_ALWAYS = (send, commit, price, withdraw)
 
-# A slice of what was finished long ago is pruned so often: it is some milliseconds to look for.
-_PRUNE_SECONDS = 10.0
+# So often it is looked for what can be erased, and pruned: nothing waits for that.
+_TIDY_SECONDS = 10.0
 _REFILL_IDLE = 2.0
 _BACKOFF_FIRST, _BACKOFF_MOST = 0.5, 30.0
 _REFILL_MOST = 600.0
 _REFUSED_PAUSE = 600.0
 
 
-async def walk(service: AnyService, head: Block, *, prunes: bool = True) -> int:
+async def walk(service: AnyService, head: Block, *, tidies: bool = True) -> int:
     """
-    Take every step once, under one head, and prune if asked to; return how many rows moved.
+    Take every step once, under one head, and tidy up if asked to; return how many rows moved.
     """
     started = time.monotonic()
-    moved = 0
+    moved = await watch(service, head)
+    idle = await service.is_idle()
     if isinstance(service, Service):
         for step in STEPS:
-            moved += await step(service, head)
-        if prunes:
-            await prune(service, head)
+            if step in _ALWAYS or not idle:
+                moved += await step(service, head)
     else:
         for airnode_step in AIRNODE_STEPS:
-            moved += await airnode_step(service, head)
-        if prunes:
+            if airnode_step in _ALWAYS or not idle:
+                moved += await airnode_step(service, head)
+    if tidies:
+        await erase(service, head)
+        if isinstance(service, Service):
+            await prune(service, head)
+        else:
             await prune_airnode(service, head)
     await service.pool.wipe(service.database)
     log.get().debug(
@@ -229,7 +237,7 @@ class Runner:
     async def _follow_chain(self, link: Link[AnyService], pace: Pace, seat: Seat) -> None:
         with log.bound(chain=link.name):
             backoff = _BACKOFF_FIRST
-            pruned = -math.inf
+            tidied = -math.inf
             seen: tuple[bytes, int] | None = None
             while not self._stop.is_set():
                 try:
@@ -242,10 +250,10 @@ class Runner:
                     self._reached = max(self._reached or 0, agreed_time(service, head))
                     here = (head.hash, self._refills)
                     if here != seen:
-                        prunes = time.monotonic() - pruned >= _PRUNE_SECONDS
-                        moved = await walk(service, head, prunes=prunes)
-                        if prunes:
-                            pruned = time.monotonic()
+                        tidies = time.monotonic() - tidied >= _TIDY_SECONDS
+                        moved = await walk(service, head, tidies=tidies)
+                        if tidies:
+                            tidied = time.monotonic()
                         # What moved may move on under the same head.
                         seen = None if moved else here
                     link.endpoints.passed()

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from oracle.request import Outcome, Request, State
+from oracle.store import transactions
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -95,6 +96,17 @@ class ChainService(ABC, Generic[R]):
         """
         The wallets whose nonces are looked after even while they send nothing.
         """
+
+    async def is_idle(self) -> bool:
+        """
+        Return whether no request is on its way, and no transaction.
+        """
+        place = (self.chain_id, self.contract)
+        async with self.database.read() as connection:
+            return not (
+                await self.book.has_open(connection, *place)
+                or await transactions.has_open(connection, *place)
+            )
 
     def look_after(self, wallet: str) -> None:
         """

@@ -1,6 +1,6 @@
 """
-Settle: MINED → DONE at the confirmation depth, and the end of every secret that is no longer
-needed.
+Settle: MINED → DONE at the confirmation depth; and erase: the end of every secret that is no
+longer needed.
 """
 
 from __future__ import annotations
@@ -30,8 +30,7 @@ async def settle(service: ChainService[Any], head: Block) -> int:
     Finish what is deep enough; return how many requests moved.
 
     Guarantees: a request is done only when the block that holds its fulfillment is the canonical
-    one at that depth; signed bytes are erased with it, seeds once their window has passed for
-    good, or once it is final that they were discarded.
+    one at that depth; signed bytes are erased with it.
     """
     settled = head.number - service.depth
     async with service.database.read() as connection:
@@ -58,6 +57,8 @@ async def settle(service: ChainService[Any], head: Block) -> int:
             raise InconsistentChainError(
                 f"block {number} was replaced: what it held is read again"
             )
+    if not (mined or slots):
+        return 0
     async with service.database.write() as tx:
         keys = [tracked.request.key for tracked in mined]
         await service.book.advance_all(tx, keys, State.MINED, State.DONE)
@@ -70,10 +71,20 @@ async def settle(service: ChainService[Any], head: Block) -> int:
         log.get().info("request_done", **tracked.log_context())
     if mined:
         fault_point("done")
+    return len(mined)
+
+
+async def erase(service: ChainService[Any], head: Block) -> None:
+    """
+    Erase seeds once their window has passed for good, or once it is final that they were discarded
+    or that another root has taken their place.
+    """
+    settled = head.number - service.depth
+    async with service.database.write() as tx:
+        await service.closes(tx, [], settled)
     if isinstance(service, Service):
         await _erase_lost(service, settled)
         await _erase_discarded(service, settled)
-    return len(mined)
 
 
 async def _erase_lost(service: Service, settled: int) -> None:

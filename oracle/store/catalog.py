@@ -7,9 +7,9 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from sqlalchemy import Row, Table, and_, func, select
+from sqlalchemy import Row, Table, and_, func, literal, select
 
-from oracle.request import Outcome, Request, RequestKey, State, Tracked
+from oracle.request import OPEN_STATES, Outcome, Request, RequestKey, State, Tracked
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -79,6 +79,17 @@ class Catalog(ABC, Generic[R]):
             .offset(offset)
         )
         return [self.from_row(row) for row in rows]
+
+    async def has_open(self, connection: AsyncConnection, chain_id: int, contract: str) -> bool:
+        """
+        Return whether a request of a contract is on its way.
+        """
+        found = await connection.scalar(
+            select(literal(1))
+            .where(self.of(chain_id, contract), self.table.c.state.in_(OPEN_STATES))
+            .limit(1)
+        )
+        return found is not None
 
     async def of_transaction(
         self, connection: AsyncConnection, transaction_id: int

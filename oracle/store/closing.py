@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Text, cast, exists, func, literal, select
 
-from oracle.request import State
+from oracle.request import OPEN_STATES, State
 from oracle.store.cursors import get_setting, put_setting
 from oracle.store.schema import blocks, requests, reveals
 from oracle.store.seed_blocks import native_purpose
@@ -21,7 +21,6 @@ _ROWS_AT_ONCE = 1000
 _INDICES_AT_ONCE = 500  # a statement holds only so many parameters
 # A request in one of these needs its seed no more once its window has passed.
 _CLOSED = {State.DONE, State.CANCELLED, State.EXPIRED, State.FAILED}
-_OPEN = (State.OBSERVED, State.CONFIRMED, State.DRAWN, State.SIGNED, State.SENT, State.MINED)
 
 
 async def closed_seeds(
@@ -92,7 +91,7 @@ async def unrevealed_done(
     unfinished = await tx.scalar(
         select(func.min(requests.c.block_number)).where(
             *here,
-            requests.c.state.in_(_OPEN),
+            requests.c.state.in_(OPEN_STATES),
             requests.c.block_number.between(0, before_block - 1),
         )
     )

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Row, bindparam, insert, select, update
+from sqlalchemy import Row, bindparam, insert, literal, select, update
 
 from oracle.errors import StaleStateError
 from oracle.store.engine import now
@@ -161,6 +161,22 @@ async def slots_in(
     )
     # Ordered here: the database would read every nonce in its order to find the few.
     return sorted(map(_slot, rows), key=lambda slot: (slot.wallet, slot.nonce))
+
+
+async def has_open(connection: AsyncConnection, chain_id: int, contract: str) -> bool:
+    """
+    Return whether a transaction of a contract is under way, or mined and not settled yet.
+    """
+    found = await connection.scalar(
+        select(literal(1))
+        .where(
+            transactions.c.chain_id == chain_id,
+            transactions.c.contract == contract,
+            transactions.c.state.in_((SlotState.SIGNED, SlotState.SENT, SlotState.MINED)),
+        )
+        .limit(1)
+    )
+    return found is not None
 
 
 async def slots_of(

@@ -16,7 +16,7 @@ from oracle.chain.wallets import from_private_key
 from oracle.devnet.network import OPERATOR_KEY
 from oracle.protocols import roles
 from oracle.request import State
-from oracle.steps.settle import settle
+from oracle.steps.settle import erase
 from oracle.store import discards
 from oracle.store.seed_blocks import native_purpose
 from tests.erased import block_ciphertexts, found_in_files
@@ -212,8 +212,8 @@ async def test_an_endpoint_alone_cannot_have_seeds_erased_by_a_discard_that_it_m
     liar.call = lie  # type: ignore[method-assign]
     bench.service = replace(service, reader=liar, witnesses=(service.reader,))
     await bench.mine()
-    await settle(bench.service, await service.reader.block())
+    await erase(bench.service, await service.reader.block())
     assert len(await _sealed(bench, range(1, 100))) == 99
     bench.service = replace(bench.service, witnesses=None)
-    await settle(bench.service, await service.reader.block())
+    await erase(bench.service, await service.reader.block())
     assert len(await _sealed(bench, range(1, 100))) == 0
