@@ -99,7 +99,7 @@ async def _apply_commit(tx: AsyncConnection, service: ChainService[Any], event: 
             first_index=foreign[0],
             up_to=foreign[-1] + BATCH,
             advice="these seeds are not in this database: requests that take them cannot be "
-            "served from here; the operator can discard past them",
+            "served from here; `oracle coordinator discard` puts an end to them",
         )
 
 

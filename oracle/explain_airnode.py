@@ -182,6 +182,12 @@ def _confirmed(known: KnownAirnode, policy: AirnodePolicy) -> Reason:
 
 def _drawn(known: KnownAirnode, policy: AirnodePolicy) -> Reason:
     reason = known.tracked.reason
+    if reason == "wallet_unfunded" and known.answer.failure is not None:
+        return Reason(
+            reason,
+            f"{known.answer.failure}: correct that, and ask again; this one gets no number, "
+            "whatever is sent to its sponsor wallet, and is failed on chain once there are funds",
+        )
     if reason == "wallet_unfunded":
         return _unfunded(known.tracked.request, known.answer.shortage)
     if reason in CALLBACKS:

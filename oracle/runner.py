@@ -53,7 +53,7 @@ _TIDY_SECONDS = 10.0
 _REFILL_IDLE = 2.0
 _BACKOFF_FIRST, _BACKOFF_MOST = 0.5, 30.0
 _REFILL_MOST = 600.0
-_REFUSED_PAUSE = 600.0
+_REFUSED_PAUSE = 60.0
 
 
 async def walk(service: AnyService, head: Block, *, tidies: bool = True) -> int:

@@ -263,6 +263,16 @@ def load_airnode_keys(settings: AirnodeSettings) -> AirnodeKeys:
     return AirnodeKeys(unseal(read_secret_file(path), password, path))
 
 
+def stores_file_of(settings: AirnodeSettings) -> StoresFile:
+    """
+    Return where it is written down which database answers for the Airnode.
+    """
+    from oracle.store.stores_file import StoresFile  # noqa: PLC0415 - slow to import
+
+    mnemonic = settings.mnemonic_file
+    return StoresFile(settings.stores_file or mnemonic.with_name(mnemonic.name + ".stores"))
+
+
 def configured_airnodes(
     settings: AirnodeSettings | None, stack: AsyncExitStack, *, keep_days: float = 0
 ) -> list[ConfiguredAirnode]:
@@ -272,13 +282,10 @@ def configured_airnodes(
     Raises `ConfigError` as `ConfiguredAirnode` does, and where it cannot be written down which
     database answers.
     """
-    from oracle.store.stores_file import StoresFile  # noqa: PLC0415 - slow to import
-
     if settings is None:
         return []
     keys = load_airnode_keys(settings)
-    mnemonic = settings.mnemonic_file
-    stores = StoresFile(settings.stores_file or mnemonic.with_name(mnemonic.name + ".stores"))
+    stores = stores_file_of(settings)
     stores.check_writable()
     return [
         ConfiguredAirnode(name, chain, keys, stores, stack, keep_days=keep_days)

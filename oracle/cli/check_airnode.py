@@ -9,7 +9,13 @@ from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
 from oracle.cli import claims
-from oracle.cli.airnodes import check_mnemonic, check_rrp, load_airnode_keys, policy_of
+from oracle.cli.airnodes import (
+    check_mnemonic,
+    check_rrp,
+    load_airnode_keys,
+    policy_of,
+    stores_file_of,
+)
 from oracle.cli.chains import checked_endpoints
 from oracle.cli.check_chains import check_endpoints, check_heads, check_logs, check_opinions
 from oracle.cli.findings import Findings
@@ -85,6 +91,8 @@ async def _check_chain(
             await _check_contracts(where, chain, answering[0], findings)
             if database is not None:
                 await _check_store(where, chain, answering[0], keys, database, findings)
+            if keys is not None:
+                await _check_claim(where, chain, answering[0], keys, settings, database, findings)
 
 
 def _check_policy(where: str, chain: AirnodeChainSettings, findings: Findings) -> None:
@@ -164,3 +172,36 @@ async def _check_store(
                 await claims.check_airnode(
                     connection, chain.chain_id, chain.contract, keys.address
                 )
+
+
+async def _check_claim(  # noqa: PLR0913, PLR0917 - what is held together
+    where: str,
+    chain: AirnodeChainSettings,
+    first: Answering,
+    keys: AirnodeKeys,
+    settings: Settings,
+    database: Database | None,
+    findings: Findings,
+) -> None:
+    """
+    See whether another database answers, as a start would; one that is yet to be made is another.
+    """
+    from oracle.store.cursors import get_setting  # noqa: PLC0415 - slow to import
+    from oracle.store.stores_file import Claim  # noqa: PLC0415 - as above
+
+    assert settings.airnode is not None
+    with findings.looking(where, "answers", "no other database answers for the Airnode here"):
+        store_id = None
+        if database is not None:
+            async with database.read() as connection:
+                store_id = await get_setting(connection, claims.STORE_ID)
+        claim = Claim(
+            airnode=keys.address,
+            chain_id=chain.chain_id,
+            contract=chain.contract,
+            store_id=store_id or "",
+            database="" if database is None else database.name,
+            genesis=(await first.reader.block(0)).hash.hex(),
+        )
+        stores = stores_file_of(settings.airnode)
+        await asyncio.to_thread(stores.check, claim, devnet=chain.devnet)

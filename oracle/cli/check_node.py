@@ -11,7 +11,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from oracle.cli import source_report
+from oracle.cli import claims, source_report
 from oracle.cli.options import load_pool_key
 from oracle.cli.sources import build, sources_per_seed
 from oracle.store.engine import CONNECTIONS, Access, Database
@@ -136,6 +136,9 @@ async def check_store(settings: Settings, findings: Findings) -> Database | None
         key, epoch = load_pool_key(settings.pool)
         pool = Pool(key, epoch)
         epoch.check_writable()
+    if pool is not None and isinstance(place, Path) and not place.exists():
+        with findings.looking("database", "lost"):
+            claims.check_not_lost(str(place), epoch)
     if isinstance(place, Path) and not _check_file(place, findings):
         return None
     database: Database | None = None
@@ -153,6 +156,10 @@ async def check_store(settings: Settings, findings: Findings) -> Database | None
         async with database.read() as connection:
             if (facts := await server_facts(connection)) is not None:
                 check_server(facts, findings)
+    if pool is not None and not settings.devnet:
+        with findings.looking("pool", "entropy", "none of it is simulated"):
+            async with database.read() as connection:
+                await claims.check_not_simulated(connection, pool, database.name)
     if pool is not None:
         with findings.looking("pool", "epoch"):
             async with database.read() as connection:

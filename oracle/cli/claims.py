@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from oracle.config import ChainSettings
     from oracle.evm import Block
     from oracle.store.engine import Database
+    from oracle.store.pool import Pool
+    from oracle.store.seal import EpochFile
 
 
 STORE_ID = "store_id"
@@ -304,3 +306,29 @@ async def restored_at(tx: AsyncConnection, chain_id: int, contract: str, head: i
             return int(block)
     await put_setting(tx, name, f"{epoch}:{head}")
     return head
+
+
+def check_not_lost(place: str, epoch: EpochFile) -> None:
+    """
+    Raise `ConfigError` where there is no database and the epoch file says that there was one:
+    whoever starts on a new one serves nothing that was committed from the old one.
+    """
+    written = epoch.read()
+    if written is not None and written.number:
+        raise ConfigError(
+            f"there is no database at {place}, and the epoch file beside the pool key says that "
+            "there was one: correct `database`, put it back, or restore a backup; if it is lost, "
+            "`oracle recover` makes a new one from the chain, and says what that costs"
+        )
+
+
+async def check_not_simulated(connection: AsyncConnection, pool: Pool, place: str) -> None:
+    """
+    Raise `ConfigError` where a node that serves more than devnets would reveal what anybody who
+    ran the simulator may know.
+    """
+    if await pool.holds_simulated(connection):
+        raise ConfigError(
+            f"the database {place} holds simulated entropy, which was drawn for a devnet: name "
+            "another database for other chains"
+        )

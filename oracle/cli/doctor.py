@@ -33,8 +33,11 @@ if TYPE_CHECKING:
 )
 @click.option("--airnode-xpub", help="The xpub of the Airnode to move to: gives transactions.")
 @click.option("--airnode", help="That Airnode's address: checks that the xpub belongs to it.")
-@click.option("--endpoint-id", help="Its endpoint for one word. Default: the consumer's own.")
-@click.option("--array-endpoint-id", help="Its endpoint for arrays. Default: the consumer's own.")
+@click.option(
+    "--endpoint-id",
+    help="Its endpoint for one word. Default: the consumer's, if API3 published it; else ANU's.",
+)
+@click.option("--array-endpoint-id", help="Its endpoint for arrays. Default: as for one word.")
 @click.option("--rrp", help="AirnodeRrpV0. Default: what the consumer names, else API3's address.")
 @click.option("--from", "sender", help="Who would send the transactions. Default: its owner().")
 @click.option(

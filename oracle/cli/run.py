@@ -7,17 +7,17 @@ from __future__ import annotations
 import asyncio
 import signal
 from contextlib import AsyncExitStack, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from oracle import log
+from oracle.cli import claims
 from oracle.cli.options import config_option, load_pool_key, log_json_option
 from oracle.errors import EndpointError
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from oracle.cli.airnodes import ConfiguredAirnode
     from oracle.cli.chains import ConfiguredChain
     from oracle.config import Settings
@@ -78,11 +78,16 @@ async def compose(settings: Settings, stack: AsyncExitStack, *, alone: bool = Fa
     everything: list[ConfiguredChain | ConfiguredAirnode] = [*chains, *airnodes]
     answering = [chain for chain in everything if await _answers(chain)]
 
+    if isinstance(settings.database, Path) and not settings.database.exists():
+        claims.check_not_lost(str(settings.database), epoch)
     database = await Database.open(settings.database, Access.SOLE if alone else Access.NODE)
     stack.push_async_callback(database.close)
     async with database.read() as connection:
         await check_sound(connection)
     pool = Pool(key, epoch)
+    if not devnet:
+        async with database.read() as connection:
+            await claims.check_not_simulated(connection, pool, database.name)
     membership = Membership(database, pool)
     if database.is_shared:
         epoch.hold()

@@ -98,7 +98,9 @@ def verify(  # noqa: PLR0913, PLR0917 - one parameter per option
             raise ConfigError("give a REQUEST, or --pair and two fulfillments, not both")
         verify_airnode.print_pair(pair, _endpoint(rpc_url, deployments, config), as_json=as_json)
         return
-    if request_id is None or not re.fullmatch(r"0x[0-9a-fA-F]{64}", request_id):
+    if request_id is None:
+        raise ConfigError("there is nothing to verify: give a REQUEST, or --pair and two of them")
+    if not re.fullmatch(r"0x[0-9a-fA-F]{64}", request_id):
         raise ConfigError(f"{request_id!r} is no request id: give 0x and 64 hexadecimal digits")
     id_ = bytes.fromhex(request_id[2:])
     given = verify_airnode.Given(

@@ -247,10 +247,12 @@ def print_pair(pair: tuple[str, str], url: str | None, *, as_json: bool) -> NoRe
     """
     Judge two fulfillments, print what they prove, and exit with 1 if that is misbehaviour.
     """
-    from oracle.verify.airnode_pair import judge_pair  # noqa: PLC0415 - slow to import
+    from oracle.verify.airnode_pair import PairVerdict, judge_pair  # noqa: PLC0415 - slow to import
 
     first, second = asyncio.run(_calldata(pair, url))
     judgement = judge_pair(first, second)
+    if judgement.verdict is PairVerdict.NO_FULFILLMENT:
+        raise ConfigError(f"{judgement.detail}: give two that are")
     if as_json:
         print_json(_pair_document(judgement))
     else:

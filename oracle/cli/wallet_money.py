@@ -148,6 +148,8 @@ async def balance_of(
 
 
 def _print_balances(rows: list[dict[str, Any]]) -> None:
+    if not rows:
+        click.echo("no sponsor wallet has open requests")
     for row in rows:
         name = row["chain"] or f"chain {row['chainId']}"
         if "error" in row:

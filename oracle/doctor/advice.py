@@ -119,7 +119,9 @@ async def advise(
     ]
     if refusals:
         return _refused(consumer, sender, tuple(reasons), refusals[0])
+    reasons += _endpoint_remarks(consumer.asked, target)
     if target is None:
+        reasons += await _wallet_remarks(reader, consumer)
         return Advice(verdict=Verdict.MOVABLE, reasons=tuple(reasons))
     moved = _points(consumer.asked, values)
     wallet = target.xpub.sponsor_wallet(consumer.sponsor)
@@ -148,7 +150,7 @@ async def advise(
         )
     return Advice(
         verdict=Verdict.MOVABLE,
-        reasons=tuple(reasons + await _remarks(reader, consumer, wallet)),
+        reasons=tuple(reasons + await _remarks(reader, consumer, wallet, target)),
         moved=moved,
         wallet=wallet,
         balance=balance,
@@ -267,7 +269,52 @@ def _immovable(consumer: Consumer) -> Advice:
     return Advice(verdict=verdict, reasons=(reason,))
 
 
-async def _remarks(reader: Web3Reader, consumer: Consumer, wallet: str) -> list[str]:
+def _endpoint_remarks(asked: Asked, target: Target | None) -> list[str]:
+    """
+    Say which endpoint ids nobody serves by default, and what the transactions make of them.
+    """
+    remarks = []
+    for id_, named, published, others, what, option in (
+        (
+            asked.uint256,
+            target and target.uint256,
+            UINT256_ENDPOINTS,
+            UINT256_ARRAY_ENDPOINTS,
+            "one word",
+            "--endpoint-id",
+        ),
+        (
+            asked.uint256_array,
+            target and target.uint256_array,
+            UINT256_ARRAY_ENDPOINTS,
+            UINT256_ENDPOINTS,
+            "arrays",
+            "--array-endpoint-id",
+        ),
+    ):
+        if id_ is None or not any(id_) or id_ in published or id_ == named:
+            continue
+        kind = "is API3's for the other kind" if id_ in others else "is none that API3 published"
+        remark = (
+            f"its endpoint id for {what}, 0x{id_.hex()}, {kind}: unless the operator serves it"
+        )
+        remark += ", no request with it is answered"
+        if target is not None and named is None:
+            remark += f"; the transactions set ANU's, {option} names another"
+        remarks.append(remark)
+    return remarks
+
+
+async def _wallet_remarks(reader: Web3Reader, consumer: Consumer) -> list[str]:
+    wallet = consumer.asked.wallet
+    if wallet is None or not int(wallet, 16) or await reader.balance(wallet):
+        return []
+    return [f"its sponsor wallet {wallet} holds nothing: no request is answered from it"]
+
+
+async def _remarks(
+    reader: Web3Reader, consumer: Consumer, wallet: str, target: Target
+) -> list[str]:
     remarks = []
     if not consumer.sponsored:
         remarks.append(
@@ -275,7 +322,12 @@ async def _remarks(reader: Web3Reader, consumer: Consumer, wallet: str) -> list[
             f"setSponsorshipStatus({consumer.address}, true) on {consumer.rrp}"
         )
     old = consumer.asked.wallet
-    if old is not None and old != wallet and (left := await reader.balance(old)):
+    if old not in {None, wallet} and consumer.asked.airnode == target.xpub.airnode:
+        remarks.append(
+            f"it names this Airnode already, and with it a sponsor wallet, {old}, that is not the "
+            f"one of {consumer.sponsor} there: no request with it is answered"
+        )
+    elif old is not None and old != wallet and (left := await reader.balance(old)):
         remarks.append(
             f"its present sponsor wallet {old} holds {left} wei ({left / ETHER:.6f} ether): only "
             "that wallet's Airnode can return them"

@@ -136,7 +136,7 @@ async def _erase_discarded(service: Service, settled: int) -> None:
             "discarded_seeds_erased",
             first_index=discard.first_index,
             up_to=discard.up_to,
-            seeds=erased,
+            erased=erased,
         )
 
 

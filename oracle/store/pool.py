@@ -196,6 +196,18 @@ class Pool:
             )
             return await open_blocks(tx, self.key, purposes)
 
+    @staticmethod
+    async def holds_simulated(connection: AsyncConnection) -> bool:
+        """
+        Return whether there are blocks of a simulator that nobody had yet, bound or not.
+        """
+        found = await connection.scalar(
+            select(blocks.c.id)
+            .where(blocks.c.simulated.is_(True), blocks.c.ciphertext.is_not(None))
+            .limit(1)
+        )
+        return found is not None
+
     async def bound_among(self, connection: AsyncConnection, purposes: Sequence[str]) -> set[str]:
         """
         Return those of the purposes that have a block, erased or not.

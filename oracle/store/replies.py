@@ -82,15 +82,7 @@ class Replies:
         Return whether the pool holds blocks of a simulator that nobody had yet.
         """
         async with self._database.read() as connection:
-            return bool(
-                await connection.scalar(
-                    select(
-                        exists().where(
-                            blocks.c.simulated.is_(True), blocks.c.ciphertext.is_not(None)
-                        )
-                    )
-                )
-            )
+            return await self._pool.holds_simulated(connection)
 
     async def reserve(self, count: int) -> list[ReservedBlock]:
         """

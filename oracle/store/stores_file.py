@@ -17,7 +17,7 @@ from oracle.errors import ConfigError
 from oracle.store.seal import replace_file
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
 
@@ -88,14 +88,28 @@ class StoresFile:
                 "airnode.stores_file"
             ) from None
 
+    def check(self, claim: Claim, *, devnet: bool = False) -> None:
+        """
+        Raise `ConfigError` when another database answers; write nothing.
+        """
+        self._check(claim, self._read(), devnet=devnet)
+
     def _claim(self, claim: Claim, *, devnet: bool, succeed: bool) -> None:
         claims = self._read()
         known = next((one for one in claims if one.is_for(claim)), None)
         if known == claim:
             return
-        same_chain = known is not None and (not devnet or known.genesis == claim.genesis)
-        another = known is not None and known.store_id != claim.store_id
-        if known is not None and same_chain and another and not succeed:
+        if not succeed:
+            self._check(claim, claims, devnet=devnet)
+        claims = [*(one for one in claims if one != known), claim]
+        text = json.dumps({"stores": [asdict(one) for one in claims]}, indent=2)
+        replace_file(self._path, text + "\n")
+
+    def _check(self, claim: Claim, claims: Sequence[Claim], *, devnet: bool) -> None:
+        known = next((one for one in claims if one.is_for(claim)), None)
+        if known is None or known.store_id == claim.store_id:
+            return
+        if not devnet or known.genesis == claim.genesis:
             raise ConfigError(
                 f"the Airnode {claim.airnode} answers {claim.contract} on chain {claim.chain_id} "
                 f"from another database, last at {known.database}: use that one or, if it is lost "
@@ -103,9 +117,6 @@ class StoresFile:
                 f"{self._path}, knowing that requests which it drew a number for may get a second "
                 "signature over another number"
             )
-        claims = [*(one for one in claims if one != known), claim]
-        text = json.dumps({"stores": [asdict(one) for one in claims]}, indent=2)
-        replace_file(self._path, text + "\n")
 
     def _read(self) -> list[Claim]:
         try:

@@ -14,8 +14,10 @@ from oracle.cli.run import compose
 from oracle.config import Settings
 from oracle.errors import ConfigError
 from oracle.request import State
+from oracle.store.seal import PoolKey
 from tests import airnode_node as airnodes
 from tests.integration.test_audit_airnode import rpc_url
+from tests.verbs import oracle
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,6 +45,13 @@ async def start(node: Node, database: str, **settings: str) -> None:
     text = (node.folder / "oracle.toml").read_text(encoding="utf-8")
     for name, value in settings.items():
         text = text.replace("[airnode]\n", f'[airnode]\n{name} = "{value}"\n')
+    # A new database has a pool key of its own: with one that has an epoch it would count as lost.
+    key = node.folder / f"{database}.key"
+    if not (key.exists() or (node.folder / database).exists()):
+        key.touch(mode=0o600)
+        key.write_text(PoolKey.generate(), encoding="ascii")
+    if key.exists():
+        text = text.replace('"pool.key"', f'"{key.name}"')
     path = node.folder / "second.toml"
     path.write_text(f'database = "{database}"\n{text}', encoding="utf-8")
     async with AsyncExitStack() as stack:
@@ -69,8 +78,15 @@ async def test_a_second_database_is_refused_until_the_first_is_given_up(new_node
     for word in (claim["database"], str(stores(node)), "second signature"):
         assert word in str(refused.value)
     assert claims(node) == [claim]
+    second = await oracle("check", "--config", node.folder / "second.toml", "--json")
+    [finding] = [one for one in json.loads(second.out)["findings"] if one["check"] == "answers"]
+    assert (second.code, finding["level"]) == (1, "error")
+    assert "from another database" in finding["detail"]
     # What says no stays as it is, and the first one goes on.
     await stop(node)
+    first = await oracle("check", "--config", node.folder / "oracle.toml", "--json")
+    [finding] = [one for one in json.loads(first.out)["findings"] if one["check"] == "answers"]
+    assert finding["level"] == "ok"
     await start(node, "oracle.db")
     stores(node).write_text('{"stores": []}', encoding="utf-8")
     await start(node, "second.db")

@@ -112,6 +112,38 @@ async def stranded(bench: AirnodeBench, *, requests: int = 1) -> str:
     return consumer
 
 
+async def test_what_no_request_is_answered_with_is_named(
+    bench: AirnodeBench, doctor: Doctor
+) -> None:
+    consumer = await bench.deploy_consumer(bench.reader, bench.protocol.contract)
+    unknown, swapped = bytes(31) + b"\1", ANU.uint256
+    await bench.send(
+        consumer,
+        "setRequestParameters(address,bytes32,bytes32,address)",
+        *(bench.keys.address, unknown, swapped, bench.wallet_of(bench.consumer).address),
+    )
+    code, said = await doctor.towards_us(consumer)
+    text = "\n".join(said["reasons"])
+    assert code == 0
+    assert "names this Airnode already, and with it a sponsor wallet" in text
+    assert f"0x{unknown.hex()}, is none that API3 published" in text
+    assert f"0x{swapped.hex()}, is API3's for the other kind" in text
+    assert "--array-endpoint-id names another" in text
+
+    # Without an Airnode to move to, as far as can be seen.
+    _, said = await doctor(consumer)
+    text = "\n".join(said["reasons"])
+    assert "is none that API3 published" in text
+    assert "transactions" not in text
+    await bench.send(
+        consumer,
+        "setRequestParameters(address,bytes32,bytes32,address)",
+        *(ANU.airnode, ANU.uint256, ANU.uint256_array, "0x" + "77" * 20),
+    )
+    _, said = await doctor(consumer)
+    assert "holds nothing" in said["reasons"][-1]
+
+
 async def test_consumer_moves_with_what_is_printed(bench: AirnodeBench, doctor: Doctor) -> None:
     consumer = await stranded(bench, requests=2)
     code, said = await doctor.towards_us(consumer, "--airnode", bench.keys.address)

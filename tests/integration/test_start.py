@@ -5,6 +5,7 @@ A node that could not work refuses to start, says why in one sentence, and leave
 from __future__ import annotations
 
 import asyncio
+import json
 import sqlite3
 import subprocess
 import sys
@@ -16,11 +17,16 @@ import pytest_asyncio
 from structlog.testing import capture_logs
 
 from oracle.chain.wallets import from_private_key
+from oracle.cli.options import load_pool_key
 from oracle.cli.run import compose
 from oracle.config import Settings
 from oracle.devnet.network import OPERATOR_KEY, Devnet
 from oracle.devnet.processes import free_port
 from oracle.errors import ConfigError, DatabaseLockedError, PoolKeyError
+from oracle.store.engine import Access, Database
+from oracle.store.pool import Pool
+from tests.factories import make_block
+from tests.verbs import oracle
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -191,3 +197,32 @@ async def test_the_command_says_one_sentence_and_exits_with_2(prepared: Path) ->
     assert result.stderr.count("\n") == 1
     assert "chains.devnet.runaway is no setting: did you mean runway?" in result.stderr
     assert "Traceback" not in result.stderr
+
+
+async def test_a_lost_database_is_not_quietly_made_anew(prepared: Path) -> None:
+    _, epoch = load_pool_key(Settings.load(prepared / "oracle.toml").pool)
+    epoch.write(7)
+    with pytest.raises(ConfigError, match=r"there was one: .* `oracle recover`"):
+        await _start(prepared)
+    assert not (prepared / "oracle.db").exists()
+    said = await oracle("check", "--config", prepared / "oracle.toml", "--json")
+    lost = [one for one in json.loads(said.out)["findings"] if one["check"] == "lost"]
+    assert (said.code, [one["level"] for one in lost]) == (1, ["error"])
+
+
+async def test_what_a_devnet_left_in_the_pool_goes_to_no_other_chain(
+    prepared: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await _start(prepared)
+    key, epoch = load_pool_key(Settings.load(prepared / "oracle.toml").pool)
+    database = await Database.open(prepared / "oracle.db", Access.SOLE)
+    async with database.write() as tx:
+        await Pool(key, epoch).add(tx, [make_block(0)])
+    await database.close()
+    monkeypatch.setattr(Settings, "devnet", False)
+    with pytest.raises(ConfigError, match="holds simulated entropy"):
+        await _start(prepared)
+    said = await oracle("check", "--config", prepared / "oracle.toml", "--json")
+    assert [
+        one["level"] for one in json.loads(said.out)["findings"] if one["check"] == "entropy"
+    ] == ["error"]

@@ -245,7 +245,9 @@ async def test_pairs_that_prove_nothing_are_no_proof(new_node: Any) -> None:
         (fulfillment(0, 1), "same_number"),
         (fulfillment(1, 2), "other_requests"),
         (fulfillment(0, 2, signed_for=1), "not_signed"),
-        ("0x" + calls.encode_fail(requests[0], "no").hex(), "no_fulfillment"),
     ):
         found = await run("--pair", one, other, "--json")
         assert (found.exit_code, json.loads(found.stdout)["verdict"]) == (0, verdict)
+    found = await run("--pair", one, "0x" + calls.encode_fail(requests[0], "no").hex())
+    assert isinstance(found.exception, ConfigError)
+    assert "the second of the two is no call of AirnodeRrpV0.fulfill" in str(found.exception)

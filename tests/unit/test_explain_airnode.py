@@ -125,6 +125,10 @@ CASES = {
         known(State.CONFIRMED, "wallet_unfunded", answer=Answer(shortage=SHORT)),
         f"{WALLET} needs at least 0.007 ether and has 0.002: send it at least 0.005 ether",
     ),
+    "wallet_unfunded of one that can only be failed": (
+        known(State.DRAWN, "wallet_unfunded", answer=Answer(shortage=SHORT, failure="No size")),
+        "No size: correct that, and ask again; this one gets no number",
+    ),
     "fee_cap_reached before its number": (
         known(State.CONFIRMED, "fee_cap_reached"),
         "max_fee_gwei",
