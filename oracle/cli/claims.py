@@ -120,7 +120,8 @@ def check_operator(settings: ChainSettings, terms: Terms, wallet: str) -> None:
     if terms.operator != wallet.lower():
         raise ConfigError(
             f"the operator of {settings.coordinator} is {terms.operator}, not the "
-            f"configured wallet {wallet}: use that wallet, or have the owner call setOperator"
+            f"configured wallet {wallet}: use that wallet, or have the owner run "
+            f"`oracle coordinator set-operator {wallet}`"
         )
 
 

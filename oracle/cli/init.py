@@ -355,7 +355,12 @@ def _next_steps(
         for field in _SECRET_FILES
         if field in source and not (folder / source[field]).exists()
     ]
-    if wallet is not None:
+    if wallet is not None and deployed:
+        steps.append(
+            f"Fund {wallet}, and have the coordinator's owner make it the operator: `oracle "
+            f"coordinator set-operator {wallet}`."
+        )
+    elif wallet is not None:
         steps.append(f"Fund {wallet}: deploying takes 2.4 million gas.")
     if xpub is not None:
         steps.append(

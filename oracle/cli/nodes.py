@@ -32,14 +32,17 @@ def nodes(config: Path, *, as_json: bool) -> None:
     from oracle.config import Settings  # noqa: PLC0415 - pydantic is slow to import
 
     settings = Settings.load(config)
-    document = asyncio.run(_read(settings))
+    document, held = asyncio.run(_read(settings))
     if as_json:
         print_json(document)
         return
-    _show(document)
+    _show(document, held=held)
 
 
-async def _read(settings: Settings) -> dict[str, list[dict[str, object]]]:
+async def _read(settings: Settings) -> tuple[dict[str, list[dict[str, object]]], bool]:
+    """
+    Return what is known of nodes that share the database, and whether it is held now.
+    """
     from sqlalchemy import select  # noqa: PLC0415 - slow to import
 
     from oracle.store import schema  # noqa: PLC0415 - as above
@@ -47,6 +50,7 @@ async def _read(settings: Settings) -> dict[str, list[dict[str, object]]]:
 
     database = await Database.open(settings.database, Access.READ)
     try:
+        is_held = await database.is_held()
         async with database.read() as connection:
             clock = await database.clock(connection)
             known = (await connection.execute(select(schema.nodes))).all()
@@ -56,7 +60,7 @@ async def _read(settings: Settings) -> dict[str, list[dict[str, object]]]:
     finally:
         await database.close()
     places = {node.id: node.place for node in known}
-    return {
+    document: dict[str, list[dict[str, object]]] = {
         "nodes": [
             {
                 "id": node.id,
@@ -80,15 +84,17 @@ async def _read(settings: Settings) -> dict[str, list[dict[str, object]]]:
             for lease in held
         ],
     }
+    return document, is_held
 
 
-def _show(document: dict[str, list[dict[str, object]]]) -> None:
+def _show(document: dict[str, list[dict[str, object]]], *, held: bool) -> None:
     from rich.console import Console  # noqa: PLC0415 - slow to import
     from rich.table import Table  # noqa: PLC0415 - as above
 
     console = Console()
     if not document["nodes"] and not document["leases"]:
-        click.echo("no node shares this database: one alone does everything")
+        alone = "one runs on it now, and does everything" if held else "none runs on it now"
+        click.echo(f"no nodes share this database: {alone}")
         return
     table = Table("node", "last heard of", "work")
     for node in document["nodes"]:

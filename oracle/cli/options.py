@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from oracle.errors import ConfigError
+from oracle.errors import ConfigError, PoolKeyError
 from oracle.given import checked_endpoint, read_secret_file, secret, variable_of
 
 if TYPE_CHECKING:
@@ -113,7 +113,11 @@ def load_pool_key(pool: PoolSettings) -> tuple[PoolKey, EpochFile]:
                 "that is not backed up with the database"
             )
         epoch_file = pool.key_file.with_name(pool.key_file.name + ".epoch")
-    return PoolKey.from_text(text), EpochFile(epoch_file)
+    try:
+        return PoolKey.from_text(text), EpochFile(epoch_file)
+    except PoolKeyError as error:
+        where = variable_of("pool", "key") if pool.key_file is None else pool.key_file
+        raise PoolKeyError(f"{where} holds no pool key: {error}") from None
 
 
 def print_json(document: object) -> None:
