@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Runs the tests: forge's and, beside them, pytest's, whose summary is the last line. Those that kill
-# real processes for minutes are left to
+# real processes, or measure, for minutes are left to
 #   scripts/test.sh --long
 # Two processes share pytest's files, in their order: the longer tests come first.
 # With other arguments it is pytest alone that runs, in one process, with those (paths count from the
@@ -11,7 +11,7 @@ set -euo pipefail
 
 cd -- "$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd -P)"
 
-long=(tests/chaos/test_run.py tests/e2e/test_{kill,kill_airnode,nodes}.py)
+long=(tests/chaos/test_run.py tests/e2e/test_{kill,kill_airnode,nodes}.py tests/e2e/test_bench_*.py)
 
 scripts/install.sh dev
 if [[ $* == --long ]]; then

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 import click
 
 from oracle import log
-from oracle.cli import claims
 from oracle.cli.options import config_option, load_pool_key, log_json_option
 from oracle.errors import EndpointError
 
@@ -60,6 +59,7 @@ async def compose(settings: Settings, stack: AsyncExitStack, *, alone: bool = Fa
     Raises `ConfigError` or `PoolKeyError` for what a person has to correct. A chain that does not
     answer is named, and tried again while the others are served.
     """
+    from oracle.cli import claims  # noqa: PLC0415 - eth_hash is slow to import
     from oracle.cli.airnodes import configured_airnodes  # noqa: PLC0415
     from oracle.cli.chains import configured_chains  # noqa: PLC0415 - web3 is slow to import
     from oracle.cli.sources import compose_supplies  # noqa: PLC0415
