@@ -363,6 +363,12 @@ def _next_steps(
     elif wallet is not None:
         steps.append(f"Fund {wallet}: deploying takes 2.4 million gas.")
     if xpub is not None:
+        password = folder / content["airnode"]["password_file"]
+        if not password.exists():
+            steps.append(
+                f"Put the password of the mnemonic that was there into {password} and `chmod 600` "
+                "it, or name its file in `airnode.password_file`."
+            )
         steps.append(
             f"Back up {folder / 'keys/airnode.json'} and, apart from it, its password: without "
             "either, the Airnode is lost."

@@ -206,6 +206,11 @@ def test_an_airnode_is_written_beside_a_coordinator_or_alone(tmp_path: Path) -> 
         (folder / "oracle.toml").unlink()
         again = json.loads(run(folder, option, "--json").stdout)
         assert again["airnode"] == document["airnode"]
+        assert "Put the password of the mnemonic" not in str(again["nextSteps"])
+        (folder / "oracle.toml").unlink()
+        (folder / "keys" / "airnode.password").unlink()
+        bare = json.loads(run(folder, option, "--json").stdout)
+        assert "Put the password of the mnemonic" in str(bare["nextSteps"])
 
 
 def test_options_of_an_airnode_do_not_go_with_others(tmp_path: Path) -> None:
