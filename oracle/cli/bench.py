@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _SEEDS_MOST = 10_000
 
 
-@click.group()
+@click.group(epilog="Example: oracle bench node --requests 1000 --json")
 def bench() -> None:
     """
     Measure what the protocol costs, beside what others cost.

@@ -42,7 +42,7 @@ _PAYMENT_GAS = 45_000
 _FULL_COST_BPS = 10_000
 
 
-@click.group("coordinator")
+@click.group("coordinator", epilog="Example: oracle coordinator show --config oracle.toml")
 def coordinator() -> None:
     """
     Look at a coordinator, and act as its owner or operator.

@@ -14,7 +14,7 @@ from oracle.cli.options import config_option, json_option, print_json
 from oracle.cli.secret_files import write_secret_file
 
 
-@click.group()
+@click.group(epilog="Example: oracle entropy status --config oracle.toml")
 def entropy() -> None:
     """
     Prepare the pool of quantum entropy, and look at the sources that fill it.

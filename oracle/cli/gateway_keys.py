@@ -32,7 +32,7 @@ config_option = click.option(
 )
 
 
-@click.group("key")
+@click.group("key", epilog="Example: oracle gateway key list --config gateway.toml")
 def keys() -> None:
     """
     Create, list and revoke the keys of clients.

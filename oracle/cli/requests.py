@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from oracle.config import Settings
 
 
-@click.group()
+@click.group(epilog="Example: oracle requests list --state sent")
 def requests() -> None:
     """
     Look at the requests that this node knows, and release what waits; also while it runs.

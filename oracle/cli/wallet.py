@@ -37,7 +37,7 @@ out_option = click.option(
 )
 
 
-@click.group()
+@click.group(epilog="Example: oracle wallet balances --config oracle.toml")
 def wallet() -> None:
     """
     Keep the wallets that commit and fulfill.

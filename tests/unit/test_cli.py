@@ -103,6 +103,7 @@ def test_help_of_every_group_lists_its_verbs(group: tuple[str, ...]) -> None:
     for verb in VERBS:
         if verb[:-1] == group:
             assert verb[-1] in result.output.split()
+    assert "Example: oracle" in result.output
 
 
 def test_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
