@@ -73,6 +73,8 @@ async def _devnet(port: int, deployments: Path) -> None:
                 click.echo(
                     f"ready: {deployments}\n{text}"
                     f"An account with funds: {network.player().address}, its key {PLAYER_KEY}.\n"
+                    "What the node says of requests: oracle requests list --config "
+                    f"{Path(folder) / 'oracle.toml'}\n"
                     "Ctrl-C ends it."
                 )
                 while True:
