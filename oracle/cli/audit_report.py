@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 _F = TypeVar("_F", bound="Findings")
 _T = TypeVar("_T")
 
+_NOT_AUDITED = "not_audited"
+
 
 @asynccontextmanager
 async def both_sides(
@@ -56,7 +58,7 @@ async def audited(audit: Awaitable[_F], empty: _F) -> _F:
         return await audit
     except ChainError as error:
         # A dead endpoint is no reason to leave the other chains alone.
-        empty.find("not_audited", str(error))
+        empty.find(_NOT_AUDITED, str(error))
         return empty
 
 
@@ -103,11 +105,15 @@ def print_report(
     # Where nobody looks, nothing is folded.
     console = Console(width=None if sys.stdout.isatty() else 200, highlight=False)
     table = Table(title=title, show_header=False)
-    for label, value in rows.items():
-        table.add_row(label, str(value))
-    console.print(table)
-    for line in lines:
-        console.print(line)
+    # Nothing was counted where nothing was read.
+    if all(finding.code != _NOT_AUDITED for finding in report.findings):
+        for label, value in rows.items():
+            table.add_row(label, str(value))
+        console.print(table)
+        for line in lines:
+            console.print(line)
+    else:
+        console.print(title.partition(",")[0])
     for finding in report.findings:
         id_ = f"  0x{finding.request_id.hex()}" if finding.request_id else ""
         console.print(f"[red]{finding.code}[/red]{id_}  {finding.detail}")

@@ -381,6 +381,10 @@ async def test_a_dead_endpoint_is_named_and_the_other_chain_audited(bench: Bench
         "devnet": [],
         "dead": ["not_audited"],
     }
+    told = await asyncio.to_thread(CliRunner().invoke, cli_audit, ["--config", str(path)], env={})
+    # Nothing that was not counted is shown as a count.
+    assert "dead\nnot_audited" in told.stdout
+    assert told.stdout.count("up to block") == 1
 
 
 async def test_a_store_of_another_chain_is_refused(bench: Bench) -> None:
