@@ -68,6 +68,8 @@ class Service(ChainService[RandomnessRequest]):
     keep_days: float
     #: What is known of logs that are missing.
     search: Search = field(default_factory=Search)
+    #: Where batches of other stores begin that a person was told of.
+    foreign_told: set[int] = field(default_factory=set)
 
     request_type = RandomnessRequest
     whole_history = True

@@ -7,6 +7,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from oracle import log
+from oracle.coordinator_service import Service
 from oracle.errors import InconsistentChainError
 from oracle.protocols.coordinator import BATCH
 from oracle.protocols.coordinator_events import Cancelled, Committed, Discarded
@@ -33,7 +34,7 @@ async def store_events(
     """
     moved = await service.book.observe_all(tx, requests_in(service, events))
     for event in events:
-        if isinstance(event, Committed):
+        if isinstance(event, Committed) and isinstance(service, Service):
             await _apply_commit(tx, service, event)
         elif isinstance(event, Discarded):
             await _apply_discard(tx, service, event)
@@ -80,7 +81,7 @@ async def _settled(
     return [(found[id_], event) for id_, event in settled.items() if id_ in found]
 
 
-async def _apply_commit(tx: AsyncConnection, service: ChainService[Any], event: Committed) -> None:
+async def _apply_commit(tx: AsyncConnection, service: Service, event: Committed) -> None:
     foreign = []
     for place, root in enumerate(event.roots):
         first_index = event.first_index + place * BATCH
@@ -92,7 +93,9 @@ async def _apply_commit(tx: AsyncConnection, service: ChainService[Any], event: 
             continue
         if batch is not None and batch.state in (BatchState.BUILT, BatchState.COMMITTED):
             await batches.set_state(tx, batch, BatchState.LOST)
-        foreign.append(first_index)
+        if first_index not in service.foreign_told:
+            service.foreign_told.add(first_index)
+            foreign.append(first_index)
     if foreign:
         log.get().error(
             "foreign_root",

@@ -16,6 +16,7 @@ from oracle.chain.reader import Web3Reader
 from oracle.cli import claims
 from oracle.cli.acts import configured_place, ether
 from oracle.cli.chains import checked_endpoints, configured_heads, configured_signer
+from oracle.cli.check_seeds import check_runway, check_seeds
 from oracle.cli.findings import Findings
 from oracle.cli.wallet_money import balance_of
 from oracle.errors import EndpointError, OracleError
@@ -33,8 +34,6 @@ if TYPE_CHECKING:
     from oracle.evm import Block
     from oracle.store.engine import Database
 
-#: Less than a block of requests can ask for.
-LOW_WATER = 4096
 _LAG = 5  # blocks
 _FUTURE, _STANDSTILL = 15, 300  # seconds
 _FEW = 100  # fulfillments
@@ -93,6 +92,8 @@ async def _check_chain(
         if answering:
             first = answering[0]
             await _check_contract(name, chain, first, wallet, findings)
+            with findings.looking(where, "seeds"):
+                await check_seeds(where, chain, first.reader, database, findings)
             if wallet is not None:
                 await _check_money(name, settings, first, wallet, findings)
             if database is not None:
@@ -266,7 +267,7 @@ async def _check_contract(
         with findings.looking(where, "operator", "the wallet is the operator"):
             claims.check_operator(chain, terms, wallet)
     with findings.looking(where, "runway"):
-        await _check_runway(where, chain, first, findings)
+        await check_runway(where, chain, first.reader, findings)
 
 
 async def check_logs(where: str, contract: str, first: Answering, findings: Findings) -> None:
@@ -287,31 +288,6 @@ async def check_logs(where: str, contract: str, first: Answering, findings: Find
             )
     else:
         findings.ok(where, "logs", f"eth_getLogs answers for {RANGE} blocks at once")
-
-
-async def _check_runway(
-    where: str, chain: ChainSettings, first: Answering, findings: Findings
-) -> None:
-    answer = await first.reader.call(chain.coordinator, CoordinatorProtocol.SEEDS)
-    counters = CoordinatorProtocol.decode_counters(answer)
-    left = counters.committed - counters.next
-    said = f"{left} seeds are committed ahead, {chain.runway} are wanted"
-    if not chain.runway:
-        findings.ok(where, "runway", f"{left} seeds are left, and no more are committed")
-    elif not left:
-        findings.warn(
-            where, "runway", said, "requests revert until the node, or `oracle commit`, commits"
-        )
-    elif min(left, chain.runway) < LOW_WATER and not chain.devnet:
-        findings.warn(
-            where,
-            "runway",
-            said,
-            f"fewer than {LOW_WATER} can be gone within blocks: let `runway` be that at least, "
-            "and the node commit",
-        )
-    else:
-        findings.ok(where, "runway", said)
 
 
 async def _check_money(

@@ -93,6 +93,24 @@ async def ours_among(
     return set(rows)
 
 
+async def roots(
+    connection: AsyncConnection, chain_id: int, contract: str, first_indices: Iterable[int]
+) -> dict[int, bytes]:
+    """
+    Return the roots of the batches that begin at these indices, but for those whose seeds are
+    gone.
+    """
+    rows = await connection.execute(
+        select(batches.c.first_index, batches.c.root).where(
+            batches.c.chain_id == chain_id,
+            batches.c.contract == contract,
+            batches.c.first_index.in_(set(first_indices)),
+            batches.c.state != BatchState.ERASED,
+        )
+    )
+    return {row.first_index: row.root for row in rows}
+
+
 async def state_at(
     connection: AsyncConnection, chain_id: int, contract: str, first_index: int
 ) -> BatchState | None:

@@ -6,15 +6,22 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 import pytest_asyncio
 from click.testing import CliRunner, Result
 
+from oracle.chain.transact import send_transaction, wait_for
+from oracle.chain.wallets import from_private_key
 from oracle.cli.check import check
-from oracle.devnet.network import Devnet
+from oracle.config import Settings
+from oracle.devnet.network import CHAIN_ID, OPERATOR_KEY, Devnet
 from oracle.devnet.processes import free_port
+from oracle.protocols.coordinator import CoordinatorProtocol
+from oracle.store import batches
+from oracle.store.batches import Batch
 from oracle.store.cursors import put_setting
 from oracle.store.engine import Access, Database
 from oracle.store.seal import PoolKey
@@ -170,6 +177,37 @@ async def test_the_store_is_held_against_key_and_chain_while_a_node_runs(folder:
         assert result.exit_code == 1
         assert "belongs to another chain" in _said(result, "database", "error")
         assert "not the one that this database" in _said(result, "epoch", "error")
+    finally:
+        await database.close()
+
+
+async def test_committed_seeds_that_nobody_here_has_are_found(
+    folder: Path, ground: Ground
+) -> None:
+    settings = await asyncio.to_thread(Settings.load, folder / "oracle.toml")
+    coordinator = settings.chains["devnet"].coordinator
+    protocol, root = CoordinatorProtocol(CHAIN_ID, coordinator), b"\x01" * 32
+    transaction_hash = await send_transaction(
+        ground.reader,
+        from_private_key(OPERATOR_KEY),
+        to=coordinator,
+        data=protocol.encode_commit(0, [root, root]),
+    )
+    await wait_for(ground.reader, transaction_hash)
+    result = await _run(folder)
+    assert result.exit_code == 1
+    assert "512 of the 512 seeds" in _said(result, "seeds", "error")
+    assert "oracle coordinator discard" in _said(result, "seeds", "error")
+
+    batch = Batch(chain_id=CHAIN_ID, contract=coordinator, first_index=0, root=root, leaves=[])
+    database = await Database.open(folder / "oracle.db", Access.NODE)
+    try:
+        async with database.write() as tx:
+            await batches.add(tx, batch)
+        assert "256 of the 512 seeds" in _said(await _run(folder), "seeds", "error")
+        async with database.write() as tx:
+            await batches.add(tx, replace(batch, first_index=256))
+        assert _levels(await _run(folder))["chains.devnet", "seeds"] == "ok"
     finally:
         await database.close()
 

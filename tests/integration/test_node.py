@@ -370,6 +370,10 @@ async def test_a_root_of_another_store_is_not_served(
     await bench.walk()
     said = capsys.readouterr()
     assert "foreign_root" in said.out + said.err
+    await bench.mine(1)
+    await bench.walk()
+    said = capsys.readouterr()
+    assert "foreign_root" not in said.out + said.err  # once is enough
 
 
 def _cancel(request: RandomnessRequest) -> bytes:
