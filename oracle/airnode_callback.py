@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from oracle.errors import EndpointError, RevertedError
 from oracle.protocols.airnode_calls import encode_callback, encode_words
+from oracle.together import together
 
 if TYPE_CHECKING:
     from oracle.airnode_request import AirnodeRequest
@@ -27,25 +28,26 @@ async def callback_gas(
     that it is more than a fulfillment can give.
     """
     assert answer.num_words is not None
-    needed: list[int] = []
-    why = "callback_fails"
-    for _ in range(DECOYS):
-        decoy = [secrets.randbits(256) for _ in range(answer.num_words)]
+    words = answer.num_words
+
+    async def try_one() -> int | str:
+        decoy = [secrets.randbits(256) for _ in range(words)]
         data = encode_words(decoy, array=bool(answer.array))
         try:
-            needed.append(
-                await service.estimator.estimate_gas(
-                    sender=service.contract,
-                    to=request.fulfill_address,
-                    data=encode_callback(request, data),
-                )
+            return await service.estimator.estimate_gas(
+                sender=service.contract,
+                to=request.fulfill_address,
+                data=encode_callback(request, data),
             )
         except RevertedError:
-            continue
+            return "callback_fails"
         except EndpointError:
-            why = "callback_untried"
+            return "callback_untried"
+
+    tried = await together([try_one] * DECOYS, DECOYS)
+    needed = [one for one in tried if isinstance(one, int)]
     if not needed:
-        return why
+        return "callback_untried" if "callback_untried" in tried else "callback_fails"
     gas = max(needed)
     # A 64th stays with the contract that calls.
     return gas if gas + gas // 63 <= most else "callback_too_hungry"

@@ -7,6 +7,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from sqlalchemy import bindparam
+
 from oracle import log
 from oracle.airnode_outcomes import AirnodeOutcome, keep_public, response
 from oracle.airnode_request import AirnodeRequest, Failed, Fulfilled
@@ -45,6 +47,19 @@ REVERTED = "reverted"
 WALLET_BUSY = "wallet_busy"
 # Anybody can ask as any number of sponsors: this many wishes and lanes are kept at once.
 WISHES, LANES = 10_000, 1_000
+
+# Conditions, each made once.
+_DEEP = airnode_requests.c.block_number <= bindparam("up_to")
+_NEW, _WAITING = airnode_requests.c.reason.is_(None), airnode_requests.c.reason.is_not(None)
+_BUSY = airnode_requests.c.reason == WALLET_BUSY
+_ENDED_UNSEEN = (
+    airnode_requests.c.drawn_at.is_not(None),
+    airnode_requests.c.exposed_at.is_(None),
+)
+_RETURNED_SINCE = (
+    airnode_withdrawals.c.state == WithdrawalState.DONE,
+    airnode_withdrawals.c.done_block >= bindparam("since"),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,9 +164,11 @@ class AirnodeService(ChainService[AirnodeRequest]):
         wish = self.wishes.get(request.key)
         return head >= request.block_number + (self.depth if wish is None else wish)
 
-    def confirmable(self, head: Block) -> Sequence[ColumnElement[bool]]:  # noqa: D102 - ChainService
+    def confirmable(  # noqa: D102 - ChainService
+        self, head: Block
+    ) -> tuple[Sequence[ColumnElement[bool]], dict[str, int]]:
         depth = 0 if self.policy.lower_confirmations else self.depth
-        return (airnode_requests.c.block_number + depth <= head.number,)
+        return (_DEEP,), {"up_to": head.number - depth}
 
     async def due(
         self, connection: AsyncConnection, state: State, many: int
@@ -164,20 +181,18 @@ class AirnodeService(ChainService[AirnodeRequest]):
         However many wait for ever, as anybody can have requests do, they keep nobody from his
         turn.
         """
-        some, at, reason = max(1, many // 4), self._turns.get(state, 0), airnode_requests.c.reason
+        some, at = max(1, many // 4), self._turns.get(state, 0)
         place = (self.chain_id, self.contract, [state])
-        found = await self.book.in_states(connection, *place, reason.is_(None), limit=many)
+        found = await self.book.in_states(connection, *place, limit=some)
+        if len(found) < some:
+            self._turns[state] = 0
+            return found
+        found = await self.book.in_states(connection, *place, _NEW, limit=many)
         if len(found) < many:
-            found += await self.book.in_states(
-                connection, *place, reason == WALLET_BUSY, limit=many - len(found)
-            )
-        waiting = await self.book.in_states(
-            connection, *place, reason.is_not(None), limit=some, offset=at
-        )
+            found += await self.book.in_states(connection, *place, _BUSY, limit=many - len(found))
+        waiting = await self.book.in_states(connection, *place, _WAITING, limit=some, offset=at)
         if at and not waiting:
-            waiting = await self.book.in_states(
-                connection, *place, reason.is_not(None), limit=some
-            )
+            waiting = await self.book.in_states(connection, *place, _WAITING, limit=some)
             at = 0
         self._turns[state] = at + some if len(waiting) == some else 0
         by_key = {one.request.key: one for one in (*found, *waiting)}
@@ -301,8 +316,7 @@ class AirnodeService(ChainService[AirnodeRequest]):
             self.chain_id,
             self.contract,
             [State.EXPIRED, State.FAILED],
-            airnode_requests.c.drawn_at.is_not(None),
-            airnode_requests.c.exposed_at.is_(None),
+            *_ENDED_UNSEEN,
         )
         keys = [*done, *(one.request.key for one in ended)]
         if keys:
@@ -314,11 +328,7 @@ class AirnodeService(ChainService[AirnodeRequest]):
         """
         async with self.database.read() as connection:
             done = await withdrawals.find(
-                connection,
-                self.chain_id,
-                self.contract,
-                airnode_withdrawals.c.state == WithdrawalState.DONE,
-                airnode_withdrawals.c.done_block >= suspect,
+                connection, self.chain_id, self.contract, *_RETURNED_SINCE, since=suspect
             )
         undone = [
             one

@@ -7,11 +7,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from sqlalchemy import bindparam
+
 from oracle import log
 from oracle.protocols.coordinator import REQUESTED, WINDOW_MARGIN, batch_start
 from oracle.request import Outcome, RandomnessRequest, State
 from oracle.service import MAX_REVERTS, ChainService, is_served_by, split_served
 from oracle.store import batches, costs, requests
+from oracle.store.schema import requests as table
 from oracle.store.transactions import Purpose, SlotState
 
 if TYPE_CHECKING:
@@ -31,6 +34,11 @@ if TYPE_CHECKING:
 
 # Blocks that are enough to mine a fulfillment, replaced more than once.
 DUE_BLOCKS = 32
+
+_DEEP = (
+    table.c.block_number + table.c.confirmations <= bindparam("with_asked"),
+    table.c.block_number <= bindparam("up_to"),
+)
 
 
 @dataclass(slots=True)
@@ -102,13 +110,11 @@ class Service(ChainService[RandomnessRequest]):
         lead = 1 if self.devnet else 0
         return head >= request.block_number + max(request.confirmations - lead, self.depth)
 
-    def confirmable(self, head: Block) -> Sequence[ColumnElement[bool]]:  # noqa: D102 - ChainService
-        columns = self.book.table.c
+    def confirmable(  # noqa: D102 - ChainService
+        self, head: Block
+    ) -> tuple[Sequence[ColumnElement[bool]], dict[str, int]]:
         lead = 1 if self.devnet else 0
-        return (
-            columns.block_number + columns.confirmations - lead <= head.number,
-            columns.block_number + self.depth <= head.number,
-        )
+        return _DEEP, {"with_asked": head.number + lead, "up_to": head.number - self.depth}
 
     def too_late(self, request: RandomnessRequest, head: Block, *, exposed: bool) -> bool:
         """

@@ -10,6 +10,9 @@ from typing import Generic, TypeVar
 K = TypeVar("K")
 V = TypeVar("V")
 
+#: Logs of a contract that need not be decoded twice: what the last blocks may hold.
+DECODED = 2000
+
 
 class Recent(Generic[K, V]):
     """

@@ -15,6 +15,7 @@ from oracle.clock import agreed_time
 from oracle.coordinator_service import Service
 from oracle.errors import ChainError, ConfigError, OracleError
 from oracle.pace import Pace
+from oracle.request import State
 from oracle.steps.airnode_draw import draw_airnode
 from oracle.steps.airnode_prune import prune_airnode
 from oracle.steps.airnode_sign import sign_airnode
@@ -27,7 +28,7 @@ from oracle.steps.refill import refill
 from oracle.steps.send import send
 from oracle.steps.settle import erase, settle
 from oracle.steps.sign import sign
-from oracle.steps.watch import watch
+from oracle.steps.watch import confirm, watch
 from oracle.store.leases import POOL
 
 if TYPE_CHECKING:
@@ -43,10 +44,18 @@ AnyService = Service | AirnodeService
 
 # After `watch`, in the order of a request's life: what one step leaves, the next finds in the same
 # pass.
-STEPS = (draw, sign, send, settle, commit, price)
-AIRNODE_STEPS = (draw_airnode, withdraw, sign_airnode, send, settle)
-# What there is to do also while no request is on its way, and no transaction.
-_ALWAYS = (send, commit, price, withdraw)
+STEPS = (confirm, draw, sign, send, settle, commit, price)
+AIRNODE_STEPS = (confirm, draw_airnode, withdraw, sign_airnode, send, settle)
+# The states from which steps move requests, and without which they have nothing to do; settling
+# ends transactions too. The others are taken in every pass.
+_WORKS_ON: dict[object, State] = {
+    confirm: State.OBSERVED,
+    draw: State.CONFIRMED,
+    draw_airnode: State.CONFIRMED,
+    sign: State.DRAWN,
+    sign_airnode: State.DRAWN,
+    settle: State.MINED,
+}
 
 # So often it is looked for what can be erased, and pruned: nothing waits for that.
 _TIDY_SECONDS = 10.0
@@ -62,15 +71,25 @@ async def walk(service: AnyService, head: Block, *, tidies: bool = True) -> int:
     """
     started = time.monotonic()
     moved = await watch(service, head)
-    idle = await service.is_idle()
+    states, sends = await service.under_way()
+    # What one step leaves, the next finds.
+    stirred = 0
+
+    def has_work(step: object) -> bool:
+        works_on = _WORKS_ON.get(step)
+        if works_on is None or stirred:
+            return True
+        return works_on in states or (works_on is State.MINED and sends)
+
     if isinstance(service, Service):
         for step in STEPS:
-            if step in _ALWAYS or not idle:
-                moved += await step(service, head)
+            if has_work(step):
+                stirred += await step(service, head)
     else:
         for airnode_step in AIRNODE_STEPS:
-            if airnode_step in _ALWAYS or not idle:
-                moved += await airnode_step(service, head)
+            if has_work(airnode_step):
+                stirred += await airnode_step(service, head)
+    moved += stirred
     if tidies:
         await erase(service, head)
         if isinstance(service, Service):

@@ -97,16 +97,14 @@ class ChainService(ABC, Generic[R]):
         The wallets whose nonces are looked after even while they send nothing.
         """
 
-    async def is_idle(self) -> bool:
+    async def under_way(self) -> tuple[set[State], bool]:
         """
-        Return whether no request is on its way, and no transaction.
+        Return the states of the requests that are on their way, and whether a transaction is.
         """
         place = (self.chain_id, self.contract)
         async with self.database.read() as connection:
-            return not (
-                await self.book.has_open(connection, *place)
-                or await transactions.has_open(connection, *place)
-            )
+            states = await self.book.open_states(connection, *place)
+            return states, await transactions.has_open(connection, *place)
 
     def look_after(self, wallet: str) -> None:
         """
@@ -135,9 +133,10 @@ class ChainService(ABC, Generic[R]):
         """
 
     @abstractmethod
-    def confirmable(self, head: Block) -> Sequence[ColumnElement[bool]]:
+    def confirmable(self, head: Block) -> tuple[Sequence[ColumnElement[bool]], dict[str, int]]:
         """
-        Return what holds of observed requests that are deep enough under a head.
+        Return what holds of observed requests that are deep enough under a head: conditions that
+        are always the same, and the values of their parameters.
         """
 
     @abstractmethod

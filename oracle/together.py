@@ -5,12 +5,13 @@ Several calls at once, but not too many.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
 
 T = TypeVar("T")
+U = TypeVar("U")
 
 
 async def together(calls: Iterable[Callable[[], Awaitable[T]]], at_once: int) -> list[T]:
@@ -43,3 +44,14 @@ async def together(calls: Iterable[Callable[[], Awaitable[T]]], at_once: int) ->
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def both(
+    first: Callable[[], Awaitable[T]], second: Callable[[], Awaitable[U]]
+) -> tuple[T, U]:
+    """
+    Return what two calls of different kinds return, made at once as `together` does.
+    """
+    calls: list[Callable[[], Awaitable[Any]]] = [first, second]
+    one, two = await together(calls, 2)
+    return one, two

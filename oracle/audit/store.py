@@ -6,6 +6,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from sqlalchemy import bindparam
+
 from oracle.audit.ledger import CANCELLED, FULFILLED, PENDING
 from oracle.audit.report import Named
 from oracle.audit.rows import PAGE, Claims, StoreRows
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from oracle.store.retention import Pruned
 
 _HELD = frozenset(State) - {State.ORPHANED}
+_OF_INDEX = table.c.seed_index == bindparam("index")
 _CLAIMS = Claims(
     open=PENDING,
     ends={State.MINED: FULFILLED, State.DONE: FULFILLED, State.CANCELLED: CANCELLED},
@@ -198,7 +201,7 @@ class StoreAudit(StoreRows[RandomnessRequest, bool]):
     async def _is_taken_later(self, index: int) -> bool:
         async with self._reading() as connection:
             [*rows] = await requests.in_states(
-                connection, *self._place, _HELD, table.c.seed_index == index
+                connection, *self._place, _HELD, _OF_INDEX, index=index
             )
         return any(row.request.block_number > self._report.block for row in rows)
 

@@ -6,14 +6,10 @@ from __future__ import annotations
 
 import json
 import re
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
-from eth_utils.address import to_checksum_address
-from hexbytes import HexBytes
-from web3 import AsyncHTTPProvider, AsyncWeb3
-from web3.exceptions import ContractLogicError, Web3Exception, Web3RPCError
 
 from oracle.chain.answers import Words, answered_error, retry_after
 from oracle.chain.ranges import Span
@@ -30,9 +26,9 @@ from oracle.evm import TRANSACTION_GAS_CAP, Block, Log, Receipt, Transaction, ch
 from oracle.log import redact_urls
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 
-    from web3.types import TxParams
+    from web3 import AsyncWeb3
 
 TIMEOUT = 10.0
 _TOO_MANY_REQUESTS = 429
@@ -46,7 +42,7 @@ _SAYS_REVERTED = re.compile(
 
 class Web3Reader:
     """
-    A `ChainReader` over web3.py and HTTP.
+    A `ChainReader` over HTTP; web3.py reads what endpoints say to calls that fail.
 
     Does not: retry, or fall over to another endpoint.
     """
@@ -61,22 +57,15 @@ class Web3Reader:
         self.span = Span()
         self._url = url
         self._asked = 0
-        self._web3 = AsyncWeb3(
-            AsyncHTTPProvider(
-                url,
-                request_kwargs={"timeout": aiohttp.ClientTimeout(total=timeout)},
-                exception_retry_configuration=None,
-            ),
-            # They resolve names and ask for the chain id before every call.
-            middleware=[],
-        )
         self._session: aiohttp.ClientSession | None = None
 
     async def close(self) -> None:
         """
         Close the connections.
         """
-        await self._web3.provider.disconnect()
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
 
     async def rpc(self, method: str, *params: object) -> Any:
         """
@@ -84,7 +73,6 @@ class Web3Reader:
 
         Raises `AnsweredError` with the endpoint's own message, its URL cut to the host.
         """
-        await self._keep_connections()
         with self._speaking():
             reply = await self._post(method, params)
             error: Any = reply.get("error")
@@ -222,13 +210,62 @@ class Web3Reader:
     async def call(  # noqa: D102 - ChainReader
         self, to: str, data: bytes, block: int | None = None, *, sender: str | None = None
     ) -> bytes:
-        call: TxParams = {"to": to_checksum_address(to), "data": HexBytes(data)}
+        call = {"to": to, "data": "0x" + data.hex()}
         if sender is not None:
-            call["from"] = to_checksum_address(sender)
-        await self._keep_connections()
+            call["from"] = sender
         with self._speaking():
-            result = await self._web3.eth.call(call, "latest" if block is None else block)
-            return bytes(result)
+            at = "latest" if block is None else hex(block)
+            reply = await self._post("eth_call", [call, at])
+            if reply.get("error") is None:
+                return _data(reply["result"])
+        return await self._call_again(call, at)
+
+    async def _call_again(self, call: Mapping[str, str], at: str) -> bytes:
+        """
+        Make a call that failed by web3.py, which knows how a dozen clients say that one reverted.
+        """
+        # It is slow to import and takes four times as long for a call.
+        from web3.exceptions import (  # noqa: PLC0415
+            ContractLogicError,
+            Web3Exception,
+            Web3RPCError,
+        )
+
+        with self._speaking():
+            # It insists on their checksums.
+            parts: Any = {
+                name: value if name == "data" else checksum_address(value)
+                for name, value in call.items()
+            }
+            try:
+                async with self._web3() as web3:
+                    return bytes(await web3.eth.call(parts, at))  # type: ignore[arg-type]
+            except ContractLogicError as error:
+                raise RevertedError(
+                    f"{self.name}: the call reverted", data=_revert_data(error.data)
+                ) from None
+            except Web3RPCError as error:
+                raise self._answered(error.message) from None
+            except Web3Exception as error:
+                raise self._noted(self._silence(error)) from None
+
+    @asynccontextmanager
+    async def _web3(self) -> AsyncIterator[AsyncWeb3[Any]]:
+        from web3 import AsyncHTTPProvider, AsyncWeb3  # noqa: PLC0415 - as above
+
+        web3 = AsyncWeb3(
+            AsyncHTTPProvider(
+                self._url,
+                request_kwargs={"timeout": aiohttp.ClientTimeout(total=self._timeout)},
+                exception_retry_configuration=None,
+            ),
+            # They resolve names and ask for the chain id before every call.
+            middleware=[],
+        )
+        try:
+            yield web3
+        finally:
+            await web3.provider.disconnect()
 
     async def storage(self, address: str, slot: int, block: int | None = None) -> bytes:  # noqa: D102 - ChainReader
         with self._speaking():
@@ -239,21 +276,14 @@ class Web3Reader:
         """
         Return an endpoint's reply, which web3.py would take as long to read as all the rest.
         """
-        assert self._session is not None
-        self._asked += 1
-        body = {"jsonrpc": "2.0", "id": self._asked, "method": method, "params": params}
-        async with self._session.post(self._url, json=body) as response:
-            return json.loads(await response.read())
-
-    async def _keep_connections(self) -> None:
-        """
-        Give web3.py a session that keeps its connections: its own opens one for every call.
-        """
         if self._session is None:
             self._session = aiohttp.ClientSession(
                 raise_for_status=True, timeout=aiohttp.ClientTimeout(total=self._timeout)
             )
-            await self._web3.provider.cache_async_session(self._session)
+        self._asked += 1
+        body = {"jsonrpc": "2.0", "id": self._asked, "method": method, "params": params}
+        async with self._session.post(self._url, json=body) as response:
+            return json.loads(await response.read())
 
     @contextmanager
     def _speaking(self) -> Iterator[None]:
@@ -264,13 +294,7 @@ class Web3Reader:
             yield
         except OracleError:
             raise
-        except ContractLogicError as error:
-            raise RevertedError(
-                f"{self.name}: the call reverted", data=_revert_data(error.data)
-            ) from None
-        except Web3RPCError as error:
-            raise self._answered(error.message) from None
-        except (Web3Exception, aiohttp.ClientError, TimeoutError, OSError) as error:
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise self._noted(self._silence(error)) from None
         except (KeyError, TypeError, AttributeError, ValueError):
             raise self._noted(
@@ -310,7 +334,7 @@ class Web3Reader:
 def _revert_data(data: object) -> bytes:
     # Hexadecimal digits by custom, whatever an endpoint likes in truth.
     try:
-        return bytes(HexBytes(data)) if isinstance(data, str) else b""
+        return bytes.fromhex(data.removeprefix("0x")) if isinstance(data, str) else b""
     except ValueError:
         return b""
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import sys
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from oracle.config import Settings
     from oracle.runner import Runner
 
+_SWITCH_SECONDS = 0.0005
+
 
 @click.command(epilog="Example: oracle run --config oracle.toml")
 @config_option
@@ -37,6 +40,8 @@ def run(config: Path, *, verbose: bool, log_json: bool) -> None:
     from oracle.config import Settings  # noqa: PLC0415 - pydantic is slow to import
 
     log.configure("debug" if verbose else "info", json=log_json)
+    # A commit's thread waits so long at most for a busy event loop to give way.
+    sys.setswitchinterval(_SWITCH_SECONDS)
     asyncio.run(_run(Settings.load(config)))
 
 

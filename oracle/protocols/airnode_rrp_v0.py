@@ -24,6 +24,7 @@ from oracle.airnode_request import (
 )
 from oracle.errors import ForgedLogError, InconsistentChainError
 from oracle.evm import Log, checksum_address, keccak
+from oracle.recent import DECODED, Recent
 from oracle.request import RequestKey
 
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ class AirnodeProtocol:
         self.contract = checksum_address(rrp_address)
         self.airnode = checksum_address(airnode_address)
         self.chain_id = chain_id
+        self._decoded: Recent[Log, Event] = Recent(DECODED)
 
     @property
     def topics(self) -> tuple[bytes | None, ...]:
@@ -81,13 +83,20 @@ class AirnodeProtocol:
         bring about, and `InconsistentChainError` when a log is malformed. No requester can bring
         about either.
         """
+        # Every pass reads those of the last blocks again.
+        known = self._decoded.get(log)
+        if known is not None:
+            return known
         try:
-            return self._decode(log)
+            event = self._decode(log)
         except (DecodingError, IndexError, ValueError, OverflowError):
             raise InconsistentChainError(
                 f"a log of block {log.block_number} is malformed: the endpoint garbles it, or the "
                 "contract is another one"
             ) from None
+        if event is not None:
+            self._decoded.put(log, event)
+        return event
 
     def _decode(self, log: Log) -> Event | None:
         if log.address != self.contract or not log.topics:

@@ -16,6 +16,7 @@ from eth_abi.exceptions import DecodingError
 from oracle.errors import InconsistentChainError
 from oracle.evm import Log, checksum_address, keccak
 from oracle.protocols.coordinator_events import Cancelled, Committed, Discarded, Event
+from oracle.recent import DECODED, Recent
 from oracle.request import Outcome, RandomnessRequest, RequestKey
 
 if TYPE_CHECKING:
@@ -121,6 +122,7 @@ class CoordinatorProtocol:
         self.chain_id = chain_id
         self.contract = contract
         self.domain = keccak(encode(["uint256", "address"], [chain_id, contract]))
+        self._decoded: Recent[Log, Event] = Recent(DECODED)
 
     def decode(self, log: Log) -> Event | None:
         """
@@ -130,13 +132,20 @@ class CoordinatorProtocol:
         Raises `InconsistentChainError` when it is malformed, or when the id in a request's log is
         not the hash of its terms.
         """
+        # Every pass reads those of the last blocks again.
+        known = self._decoded.get(log)
+        if known is not None:
+            return known
         try:
-            return self._decode(log)
+            event = self._decode(log)
         except (DecodingError, IndexError, ValueError):
             raise InconsistentChainError(
                 f"a log of block {log.block_number} is malformed: the endpoint garbles it, or the "
                 "contract is another one"
             ) from None
+        if event is not None:
+            self._decoded.put(log, event)
+        return event
 
     def _decode(self, log: Log) -> Event | None:
         if any(len(topic) != 32 for topic in log.topics):  # noqa: PLR2004 - a word

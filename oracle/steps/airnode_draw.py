@@ -27,6 +27,8 @@ from oracle.store.history import history
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
     from oracle.airnode_request import AirnodeRequest, Template
     from oracle.airnode_service import AirnodeService
     from oracle.evm import Block
@@ -91,8 +93,15 @@ async def draw_airnode(service: AirnodeService, head: Block) -> int:
         return 0
     verdicts = _Verdicts()
     ready = await _sort(service, confirmed, answers, head, verdicts)
-    await _bind(service, ready, answers, head, verdicts)
-    await _write(service, head, verdicts)
+    names = await _bind(service, ready, answers, head, verdicts)
+    if names:
+        async with service.pool.binding(service.database) as tx:
+            await service.pool.bind_oldest(tx, names)
+            await _write(tx, service, head, verdicts)
+    else:
+        async with service.database.write() as tx:
+            await _write(tx, service, head, verdicts)
+    _tell(verdicts)
     short = [
         (tracked.request.key, shortage)
         for tracked, shortage in verdicts.short
@@ -237,9 +246,10 @@ async def _bind(
     answers: Mapping[RequestKey, Answer],
     head: Block,
     verdicts: _Verdicts,
-) -> None:
+) -> list[str]:
     """
-    Bind numbers, as many as the pool holds, as sponsors may have, and as they can pay for.
+    Return the purposes that get a number now, as many as the pool holds, as sponsors may have, and
+    as they can pay for.
     """
     async with service.database.read() as connection:
         purposes = {airnode_purpose(one.request.key) for one, _ in ready}
@@ -256,11 +266,8 @@ async def _bind(
         else:
             without.append((tracked, want))
     fresh = await _let_draw(service, without, head, verdicts)
-    if fresh:
-        verdicts.drawn += fresh
-        names = [airnode_purpose(tracked.request.key) for tracked, _ in fresh]
-        await service.pool.bind_purposes(service.database, names)
-        fault_point("bound")
+    verdicts.drawn += fresh
+    return [airnode_purpose(tracked.request.key) for tracked, _ in fresh]
 
 
 async def _let_draw(
@@ -304,39 +311,43 @@ async def _let_draw(
     return fresh
 
 
-async def _write(service: AirnodeService, head: Block, verdicts: _Verdicts) -> None:
+async def _write(
+    tx: AsyncConnection, service: AirnodeService, head: Block, verdicts: _Verdicts
+) -> None:
     book = service.book
-    async with service.database.write() as tx:
-        for reason, members in verdicts.rejected.items():
-            keys = [one.request.key for one in members]
-            await book.advance_all(tx, keys, State.CONFIRMED, State.REJECTED, reason=reason)
-        keys = [one.request.key for one in verdicts.expired]
-        await book.advance_all(tx, keys, State.CONFIRMED, State.EXPIRED, reason="max_age")
-        keys = [one.request.key for one in verdicts.gone]
-        await book.advance_all(tx, keys, State.CONFIRMED, State.FAILED, reason="number_gone")
-        for tracked, why in verdicts.failing:
-            await airnode.put(tx, [tracked.request.key], failure=why)
-        answers = await airnode.answers(tx, [one.request.key for one, _ in verdicts.drawn])
-        alike: dict[tuple[int, bool, int], list[RequestKey]] = {}
-        at = agreed_time(service, head)
-        for tracked, want in verdicts.drawn:
-            key = tracked.request.key
-            drawn_at = answers[key].drawn_at or at
-            alike.setdefault((want.words, want.array, drawn_at), []).append(key)
-        for (words, array, drawn_at), those in alike.items():
-            await airnode.put(
-                tx,
-                those,
-                num_words=words,
-                array=array,
-                failure=None,
-                **NO_SHORTAGE,
-                drawn_at=drawn_at,
-            )
-        keys = [one.request.key for one, _ in (*verdicts.failing, *verdicts.drawn)]
-        await book.advance_all(tx, keys, State.CONFIRMED, State.DRAWN, transaction_id=None)
-        for tracked, reason in verdicts.waiting:
-            await book.note(tx, tracked, reason)
+    for reason, members in verdicts.rejected.items():
+        keys = [one.request.key for one in members]
+        await book.advance_all(tx, keys, State.CONFIRMED, State.REJECTED, reason=reason)
+    keys = [one.request.key for one in verdicts.expired]
+    await book.advance_all(tx, keys, State.CONFIRMED, State.EXPIRED, reason="max_age")
+    keys = [one.request.key for one in verdicts.gone]
+    await book.advance_all(tx, keys, State.CONFIRMED, State.FAILED, reason="number_gone")
+    for tracked, why in verdicts.failing:
+        await airnode.put(tx, [tracked.request.key], failure=why)
+    answers = await airnode.answers(tx, [one.request.key for one, _ in verdicts.drawn])
+    alike: dict[tuple[int, bool, int], list[RequestKey]] = {}
+    at = agreed_time(service, head)
+    for tracked, want in verdicts.drawn:
+        key = tracked.request.key
+        drawn_at = answers[key].drawn_at or at
+        alike.setdefault((want.words, want.array, drawn_at), []).append(key)
+    for (words, array, drawn_at), those in alike.items():
+        await airnode.put(
+            tx,
+            those,
+            num_words=words,
+            array=array,
+            failure=None,
+            **NO_SHORTAGE,
+            drawn_at=drawn_at,
+        )
+    keys = [one.request.key for one, _ in (*verdicts.failing, *verdicts.drawn)]
+    await book.advance_all(tx, keys, State.CONFIRMED, State.DRAWN, transaction_id=None)
+    for tracked, reason in verdicts.waiting:
+        await book.note(tx, tracked, reason)
+
+
+def _tell(verdicts: _Verdicts) -> None:
     ended = {**verdicts.rejected, "max_age": verdicts.expired, "number_gone": verdicts.gone}
     for reason, members in ended.items():
         for tracked in members:

@@ -29,7 +29,7 @@ from oracle.store.reasons import count_of_reason
 from oracle.store.schema import airnode_withdrawals
 from oracle.store.transactions import Purpose, SlotState
 from oracle.store.withdrawals import WithdrawalState
-from oracle.together import together
+from oracle.together import both, together
 from oracle.witnesses import shown_by, shown_by_another
 
 if TYPE_CHECKING:
@@ -56,9 +56,11 @@ OVERHEAD, OVERHEAD_PER_BYTE = 90_000, 50
 FULFILL_BYTES = 388
 # A `fail` calls nobody.
 FAIL_GAS = 120_000
-# Callbacks that are tried, and wallets that are asked for, at a time.
-TRIED_AT_ONCE = 8
+# Callbacks that are tried, each with all of its decoys, and wallets that are asked for, at a time.
+TRIED_AT_ONCE = 4
 WALLETS_AT_ONCE = 8
+
+_LEAVING = airnode_withdrawals.c.state.in_((WithdrawalState.REQUESTED, WithdrawalState.SIGNED))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,9 +134,7 @@ async def sign_airnode(service: AirnodeService, head: Block) -> int:
                 connection,
                 service.chain_id,
                 service.contract,
-                airnode_withdrawals.c.state.in_(
-                    [WithdrawalState.REQUESTED, WithdrawalState.SIGNED]
-                ),
+                _LEAVING,
             )
         }
     if not drawn:
@@ -162,8 +162,10 @@ async def sign_airnode(service: AirnodeService, head: Block) -> int:
     waits += [(one, "waiting_second_endpoint") for one in wanted if one.request not in shown]
     ready = [one for one in wanted if one.request in shown]
     cap = min(TRANSACTION_GAS_CAP, head.gas_limit // 2)
-    tried = await _try_all(service, ready, answers, cap)
-    purses = await _purses(service, {one.request.sponsor for one in ready})
+    tried, purses = await both(
+        partial(_try_all, service, ready, answers, cap),
+        partial(_purses, service, {one.request.sponsor for one in ready}),
+    )
     if shown != await shown_by(service, service.reader, shown):
         raise InconsistentChainError("a request's block was replaced: it is read again")
     at = agreed_time(service, head)
@@ -315,9 +317,9 @@ async def _purses(service: AirnodeService, sponsors: Collection[str]) -> dict[st
 
     async def ask(lane: Lane) -> tuple[int, int]:
         given_out = stored.get(lane.wallet, 0)
-        return (
-            await lane.used(service.reader, service.witnesses, given_out=given_out),
-            await service.reader.balance(lane.wallet),
+        return await both(
+            partial(lane.used, service.reader, service.witnesses, given_out=given_out),
+            partial(service.reader.balance, lane.wallet),
         )
 
     told = await together([partial(ask, lane) for lane in lanes.values()], WALLETS_AT_ONCE)

@@ -6,6 +6,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from sqlalchemy import bindparam
+
 from oracle import log
 from oracle.clock import agreed_time
 from oracle.errors import EndpointError, OracleError
@@ -30,6 +32,11 @@ if TYPE_CHECKING:
 # What the contract needs beside the receiver, and what is taken where nobody can tell.
 MARGIN, UNTOLD = 30_000, 200_000
 
+_DUE = (
+    airnode_withdrawals.c.state == WithdrawalState.REQUESTED,
+    airnode_withdrawals.c.block_number <= bindparam("up_to"),
+)
+
 
 async def withdraw(service: AirnodeService, head: Block) -> int:
     """
@@ -47,8 +54,8 @@ async def withdraw(service: AirnodeService, head: Block) -> int:
             connection,
             service.chain_id,
             service.contract,
-            airnode_withdrawals.c.state == WithdrawalState.REQUESTED,
-            airnode_withdrawals.c.block_number + service.depth <= head.number,
+            *_DUE,
+            up_to=head.number - service.depth,
         )
     tariff = await tariff_at(service, head) if waiting else None
     if tariff is None:

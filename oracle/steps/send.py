@@ -31,6 +31,8 @@ from oracle.together import together
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
     from oracle.evm import Block, Receipt
     from oracle.lane import Lane
     from oracle.service import ChainService
@@ -73,14 +75,14 @@ async def send(service: ChainService[Any], head: Block) -> int:
 
     Does not: use a second nonce for a request while the first can still land.
     """
-    slots = await _open_slots(service)
-    wallets = sorted({*service.wallets, *(slot.wallet for slot in slots)})
-    if not wallets:
-        return 0
+    async with service.database.read() as connection:
+        slots, attempts = await _open_slots(connection, service)
+        wallets = sorted({*service.wallets, *(slot.wallet for slot in slots)})
+        if not wallets:
+            return 0
+        stored = await nonces.next_nonces(connection, service.chain_id, wallets)
     lanes = {wallet: await service.lane_of(wallet) for wallet in wallets}
     ours = [lane for lane in lanes.values() if lane is not None]
-    async with service.database.read() as connection:
-        stored = await nonces.next_nonces(connection, service.chain_id, wallets)
     counts = await together(
         [partial(count_used, service, wallet, lanes[wallet], stored) for wallet in wallets],
         AT_ONCE,
@@ -88,13 +90,12 @@ async def send(service: ChainService[Any], head: Block) -> int:
     used = dict(zip(wallets, counts, strict=True))
     moved = await agree_on_nonces(service, ours, used, stored, slots, head)
     if moved:
-        slots = await _open_slots(service)
+        async with service.database.read() as connection:
+            slots, attempts = await _open_slots(connection, service)
     moved += await recheck(service, [one for one in slots if one.state is SlotState.MINED], head)
     open_ = [one for one in slots if one.state is not SlotState.MINED]
     if not open_:
         return moved
-    async with service.database.read() as connection:
-        attempts = await attempts_among(connection, [slot.id for slot in open_])
     if bare := [slot for slot in open_ if not attempts[slot.id]]:
         raise damaged("attempts", f"transaction {bare[0].id} has none of its bytes")
     landed = await find_receipts(service, open_, attempts, used)
@@ -104,9 +105,15 @@ async def send(service: ChainService[Any], head: Block) -> int:
     return moved + len(landed) + await _push_all(service, left, attempts, lanes, used, head)
 
 
-async def _open_slots(service: ChainService[Any]) -> list[Slot]:
-    async with service.database.read() as connection:
-        return await transactions.slots_in(connection, service.chain_id, service.contract, _OPEN)
+async def _open_slots(
+    connection: AsyncConnection, service: ChainService[Any]
+) -> tuple[list[Slot], dict[int, list[Attempt]]]:
+    """
+    Return the slots that are followed, and the attempts of those that are not mined.
+    """
+    slots = await transactions.slots_in(connection, service.chain_id, service.contract, _OPEN)
+    open_ = [one.id for one in slots if one.state is not SlotState.MINED]
+    return slots, await attempts_among(connection, open_)
 
 
 async def _push_all(

@@ -34,13 +34,13 @@ async def settle(service: ChainService[Any], head: Block) -> int:
     """
     settled = head.number - service.depth
     async with service.database.read() as connection:
-        columns = service.book.table.c
         mined = await service.book.in_states(
             connection,
             service.chain_id,
             service.contract,
             [State.MINED],
-            columns.outcome_block <= settled,
+            service.book.served_by,
+            up_to=settled,
         )
         slots = await transactions.slots_in(
             connection, service.chain_id, service.contract, [SlotState.MINED]

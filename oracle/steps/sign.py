@@ -45,6 +45,11 @@ MAX_LOOKED_AT = 1000
 # Elements of a multiproof at most: two per level.
 MAX_PROOF = 16
 
+_BY_PATIENCE = (
+    table.c.reason.is_distinct_from("loss_limit"),
+    table.c.reason == "loss_limit",
+)
+
 
 async def sign(service: Service, head: Block) -> int:
     """
@@ -101,7 +106,7 @@ async def _drawn(connection: AsyncConnection, service: Service) -> list[TrackedR
     many, leave room for those that may not have to.
     """
     found = []
-    for where in (table.c.reason.is_distinct_from("loss_limit"), table.c.reason == "loss_limit"):
+    for where in _BY_PATIENCE:
         found += await requests.in_states(
             connection,
             service.chain_id,

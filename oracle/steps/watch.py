@@ -1,5 +1,5 @@
 """
-Watch: the chain's logs → OBSERVED → CONFIRMED, or ORPHANED.
+Watch: the chain's logs → OBSERVED, or ORPHANED; and confirm: OBSERVED → CONFIRMED.
 """
 
 from __future__ import annotations
@@ -38,6 +38,11 @@ RANGE = 1000
 MANY_LOGS = 4000
 # Blocks below the confirmation depth that are read again with every new head.
 TAIL = 16
+# Blocks without a word that go by before it is written down how far was read: up to so many are
+# read once more instead.
+QUIET = 8
+# States in which the chain holds a request.
+_HELD = tuple(state for state in State if state is not State.ORPHANED)
 # How often it is said how far a long reading has come.
 _SAY_SECONDS = 5.0
 
@@ -55,33 +60,42 @@ async def watch(service: ChainService[Any], head: Block) -> int:
     which ends the pass, until the chain or the endpoint has caught up. On a devnet, where chains
     are rolled back on purpose, it reads everything again instead.
     """
+    place, moved = (service.chain_id, service.contract), 0
     async with service.database.read() as connection:
-        cursor = await get_cursor(connection, service.chain_id, service.contract)
-    moved = 0
+        cursor = await get_cursor(connection, *place)
     if cursor is None or (cursor.number, cursor.hash) != (head.number, head.hash):
         first, suspect = await _first_block(service, cursor, head)
-        await _check_pruned(service, suspect, head)
-        moved = await _drop_replaced(service, suspect, head)
-        moved += await _read_blocks(service, first, head.number, head)
+        async with service.database.read() as connection:
+            mark = await retention.get_mark(connection, *place)
+            suspects = await _made_or_served_from(connection, service, suspect)
+        await _check_pruned(service, mark, suspect, head)
+        moved = await _drop_replaced(service, suspects, suspect, head)
+        moved += await _read_blocks(service, first, head.number, head, cursor)
     if isinstance(service, Service):
 
         async def again(lower: int, upper: int) -> int:
-            return await _read_blocks(service, lower, upper, head, advance=False)
+            return await _read_blocks(service, lower, upper, head, cursor, advance=False)
 
         settled = head.number - service.depth - TAIL
         moved += await fill_gaps(service, head, again, settled=settled)
-    return moved + await _confirm(service, head)
+    return moved
 
 
 async def _read_blocks(
-    service: ChainService[Any], first: int, end: int, head: Block, *, advance: bool = True
+    service: ChainService[Any],
+    first: int,
+    end: int,
+    head: Block,
+    cursor: Cursor | None,
+    *,
+    advance: bool = True,
 ) -> int:
     span = span_of(service.reader)
     moved, said = 0, time.monotonic()
     while first <= end:
         last = min(first + min(span.width, RANGE) - 1, end)
         try:
-            read, found = await _read_range(service, first, last, head, advance=advance)
+            read, found = await _read_range(service, first, last, head, cursor, advance=advance)
         except EndpointError as error:
             span.refused(last - first + 1, error)
             continue
@@ -132,25 +146,48 @@ async def _forget_seen(service: ChainService[Any]) -> None:
         await indices.forget_seen(tx, service.chain_id, service.contract)
 
 
-async def _check_pruned(service: ChainService[Any], suspect: int, head: Block) -> None:
+async def _made_or_served_from(
+    connection: AsyncConnection, service: ChainService[Any], suspect: int
+) -> list[Tracked[Any]]:
+    """
+    Return the requests that were made or served in a block from one on.
+    """
+    found: dict[RequestKey, Tracked[Any]] = {}
+    # One query each: for both at once the database would read all that was ever done.
+    for condition in (service.book.made_from, service.book.served_from):
+        for tracked in await service.book.in_states(
+            connection,
+            service.chain_id,
+            service.contract,
+            _HELD,
+            condition,
+            limit=None,
+            since=suspect,
+        ):
+            found[tracked.request.key] = tracked
+    return list(found.values())
+
+
+async def _check_pruned(
+    service: ChainService[Any], mark: retention.Mark | None, suspect: int, head: Block
+) -> None:
     """
     Forget what was pruned if the blocks that finished it were replaced: it is read again.
     """
-    place = (service.chain_id, service.contract)
-    async with service.database.read() as connection:
-        mark = await retention.get_mark(connection, *place)
     if mark is None or mark.number < suspect:
         return
     if mark.number <= head.number and (await service.reader.block(mark.number)).hash == mark.hash:
         return
     async with service.database.write() as tx:
-        forgotten = await retention.forget(tx, *place)
+        forgotten = await retention.forget(tx, service.chain_id, service.contract)
     log.get().error("pruned_requests_replaced", up_to_block=mark.number, requests=forgotten)
 
 
-async def _drop_replaced(service: ChainService[Any], suspect: int, head: Block) -> int:
+async def _drop_replaced(
+    service: ChainService[Any], suspects: Sequence[Tracked[Any]], suspect: int, head: Block
+) -> int:
     """
-    Move every request whose block, or whose fulfillment's block, is no longer canonical.
+    Move those of the requests whose block, or whose fulfillment's block, is no longer canonical.
 
     This comes before any log is read, because what a reorg moved can lie in another range, or
     above the head.
@@ -163,31 +200,18 @@ async def _drop_replaced(service: ChainService[Any], suspect: int, head: Block) 
             hashes[number] = None if above else (await service.reader.block(number)).hash
         return hashes[number] != block_hash
 
-    table = service.book.table
     found: list[tuple[Tracked[Any], State]] = []
-    async with service.database.read() as connection:
-        suspects: dict[RequestKey, Tracked[Any]] = {}
-        # One query each: for both at once the database would read all that was ever done.
-        for place in (table.c.block_number, table.c.outcome_block):
-            for tracked in await service.book.in_states(
-                connection,
-                service.chain_id,
-                service.contract,
-                set(State) - {State.ORPHANED},
-                place >= suspect,
-                limit=None,
-            ):
-                suspects[tracked.request.key] = tracked
-        for tracked in suspects.values():
-            made, outcome = tracked.request, tracked.outcome
-            if made.block_number >= suspect and await replaced(made.block_number, made.block_hash):
-                found.append((tracked, State.ORPHANED))
-            elif (
-                outcome is not None
-                and outcome.block_number >= suspect
-                and tracked.state in (State.MINED, State.DONE)
-                and await replaced(outcome.block_number, outcome.block_hash)
-            ):
+    for tracked in suspects:
+        made, outcome = tracked.request, tracked.outcome
+        if made.block_number >= suspect and await replaced(made.block_number, made.block_hash):
+            found.append((tracked, State.ORPHANED))
+        elif (
+            outcome is not None
+            and outcome.block_number >= suspect
+            and tracked.state in (State.MINED, State.DONE)
+            and await replaced(outcome.block_number, outcome.block_hash)
+        ):
+            async with service.database.read() as connection:
                 found.append((tracked, await _again(connection, tracked)))
     if found:
         async with service.database.write() as tx:
@@ -223,7 +247,13 @@ def _fitting(logs: Sequence[Log], last: int) -> tuple[list[Log], int]:
 
 
 async def _read_range(
-    service: ChainService[Any], first: int, last: int, head: Block, *, advance: bool
+    service: ChainService[Any],
+    first: int,
+    last: int,
+    head: Block,
+    known: Cursor | None,
+    *,
+    advance: bool,
 ) -> tuple[int, int]:
     """
     Store what a range of blocks says, as far as it is not too much at a time, and with it, unless
@@ -233,24 +263,28 @@ async def _read_range(
     told = await service.reader.logs(service.contract, first, last, service.topics)
     logs, last = _fitting(list(dict.fromkeys(told)), last)
     end = await service.reader.block(last)
-    anchor = await service.reader.block(max(0, last - service.depth - TAIL))
     if last == head.number and end.hash != head.hash:
         raise InconsistentChainError("the head was replaced while its logs were read")
     if any(item.block_number == last and item.block_hash != end.hash for item in logs):
         raise InconsistentChainError("the logs and the headers of the chain disagree")
     events = [event for item in logs if (event := service.decode(item)) is not None]
     missing = await _missing(service, events, logs, first, last)
+    if not (events or missing) and known is not None and last - known.number < QUIET:
+        return last, 0
+    anchor = await service.reader.block(max(0, last - service.depth - TAIL))
     cursor = Cursor(
         number=last, hash=end.hash, anchor_number=anchor.number, anchor_hash=anchor.hash
     )
     async with service.database.write() as tx:
         await _move(tx, service.book, missing)
         moved = len(missing) + await store_events(tx, service, events)
+        ready = await _confirm(tx, service, head) if moved and last == head.number else []
         if advance:
             await move_cursor(tx, service.chain_id, service.contract, cursor)
     if moved:
         fault_point("observed")
-    return last, moved
+    _tell_confirmed(ready)
+    return last, moved + len(ready)
 
 
 async def _missing(
@@ -271,24 +305,28 @@ async def _missing(
         (event.request_id, event.block_hash) for event in events if isinstance(event, Outcome)
     }
     blocks = {item.block_number: item.block_hash for item in logs}
-    table = service.book.table
+    book = service.book
     found: list[tuple[Tracked[Any], State]] = []
     async with service.database.read() as connection:
         known = await service.book.in_states(
             connection,
             service.chain_id,
             service.contract,
-            set(State) - {State.ORPHANED},
-            table.c.block_number.between(first, last),
+            _HELD,
+            *(book.made_from, book.made_by),
             limit=None,
+            since=first,
+            up_to=last,
         )
         settled = await service.book.in_states(
             connection,
             service.chain_id,
             service.contract,
             [State.MINED, State.DONE],
-            table.c.outcome_block.between(first, last),
+            *(book.served_from, book.served_by),
             limit=None,
+            since=first,
+            up_to=last,
         )
         for tracked in known:
             if tracked.request.key.request_id not in made:
@@ -331,21 +369,30 @@ async def _again(connection: AsyncConnection, tracked: Tracked[Any]) -> State:
     return State.SENT if open_ and slot.purpose is Purpose.FULFILL else State.CONFIRMED
 
 
-async def _confirm(service: ChainService[Any], head: Block) -> int:
-    async with service.database.read() as connection:
-        ready = await service.book.in_states(
-            connection,
-            service.chain_id,
-            service.contract,
-            [State.OBSERVED],
-            *service.confirmable(head),
-        )
-    if not ready:
-        return 0
+async def confirm(service: ChainService[Any], head: Block) -> int:
+    """
+    Move the observed requests that are deep enough to CONFIRMED; return how many.
+    """
     async with service.database.write() as tx:
-        keys = [tracked.request.key for tracked in ready]
-        await service.book.advance_all(tx, keys, State.OBSERVED, State.CONFIRMED)
+        ready = await _confirm(tx, service, head)
+    _tell_confirmed(ready)
+    return len(ready)
+
+
+async def _confirm(
+    tx: AsyncConnection, service: ChainService[Any], head: Block
+) -> list[Tracked[Any]]:
+    where, values = service.confirmable(head)
+    ready = await service.book.in_states(
+        tx, service.chain_id, service.contract, [State.OBSERVED], *where, **values
+    )
+    keys = [tracked.request.key for tracked in ready]
+    await service.book.advance_all(tx, keys, State.OBSERVED, State.CONFIRMED)
+    return ready
+
+
+def _tell_confirmed(ready: Sequence[Tracked[Any]]) -> None:
     for tracked in ready:
         log.get().info("request_confirmed", **tracked.log_context())
-    fault_point("confirmed")
-    return len(ready)
+    if ready:
+        fault_point("confirmed")

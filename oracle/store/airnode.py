@@ -7,7 +7,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Row, and_, bindparam, func, insert, select, update
+from sqlalchemy import Row, bindparam, func, insert, select, update
 
 from oracle.airnode_request import (
     AirnodeRequest,
@@ -22,7 +22,6 @@ from oracle.store.schema import airnode_requests, airnode_templates, lanes
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from sqlalchemy import ColumnElement
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from oracle.request import Tracked
@@ -89,6 +88,54 @@ BOOK = _AirnodeBook(
 )
 
 
+# Statements that every pass needs are made once: that takes longer than to execute them.
+_columns = airnode_requests.c
+_OF_CONTRACT = (
+    _columns.chain_id == bindparam("chain"),
+    _columns.contract == bindparam("at"),
+)
+_AMONG = (*_OF_CONTRACT, _columns.request_id.in_(bindparam("ids", expanding=True)))
+_ANSWERS = select(
+    _columns.request_id,
+    _columns.num_words,
+    _columns.array,
+    _columns.failure,
+    _columns.drawn_at,
+    _columns.held_since,
+    _columns.exposed_at,
+    _columns.data,
+    _columns.released_at,
+    _columns.created_at,
+    _columns.short_gas,
+    _columns.short_needed,
+    _columns.short_had,
+).where(*_AMONG)
+_PUT = update(airnode_requests).where(*_AMONG)
+_UNDELIVERED = (
+    select(_columns.sponsor_wallet, func.count().label("drawn"))
+    .where(
+        *_OF_CONTRACT,
+        _columns.state == State.DRAWN,
+        _columns.sponsor_wallet.in_(bindparam("wallets", expanding=True)),
+    )
+    .group_by(_columns.sponsor_wallet)
+)
+_DRAWN_SINCE = (
+    select(_columns.sponsor, func.count().label("drawn"))
+    .where(*_OF_CONTRACT, _columns.drawn_at > bindparam("since"))
+    .group_by(_columns.sponsor)
+)
+_OPEN_LANE = (
+    update(lanes)
+    .where(
+        lanes.c.chain_id == bindparam("chain"),
+        lanes.c.wallet == bindparam("of"),
+        lanes.c.sponsor.is_(None),
+    )
+    .values(sponsor=bindparam("whose"))
+)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shortage:
     """
@@ -146,24 +193,7 @@ async def answers(
     """
     if not keys:
         return {}
-    columns = airnode_requests.c
-    rows = await connection.execute(
-        select(
-            columns.request_id,
-            columns.num_words,
-            columns.array,
-            columns.failure,
-            columns.drawn_at,
-            columns.held_since,
-            columns.exposed_at,
-            columns.data,
-            columns.released_at,
-            columns.created_at,
-            columns.short_gas,
-            columns.short_needed,
-            columns.short_had,
-        ).where(_among(keys))
-    )
+    rows = await connection.execute(_ANSWERS, _named(keys))
     key_of = {key.request_id: key for key in keys}
     return {
         key_of[row.request_id]: Answer(
@@ -222,16 +252,8 @@ async def undelivered(
     """
     Return how many requests wait, drawn, for a transaction of each of these sponsor wallets.
     """
-    columns = airnode_requests.c
     rows = await connection.execute(
-        select(columns.sponsor_wallet, func.count().label("drawn"))
-        .where(
-            columns.chain_id == chain_id,
-            columns.contract == contract,
-            columns.state == State.DRAWN,
-            columns.sponsor_wallet.in_(wallets),
-        )
-        .group_by(columns.sponsor_wallet)
+        _UNDELIVERED, {"chain": chain_id, "at": contract, "wallets": list(wallets)}
     )
     return {row.sponsor_wallet: row.drawn for row in rows}
 
@@ -241,7 +263,7 @@ async def put(tx: AsyncConnection, keys: Sequence[RequestKey], **values: object)
     Write down fields of `Answer` for requests of one contract.
     """
     if keys:
-        await tx.execute(update(airnode_requests).where(_among(keys)).values(**values))
+        await tx.execute(_PUT, {**_named(keys), **values})
 
 
 async def put_data(tx: AsyncConnection, responses: Mapping[RequestKey, bytes]) -> None:
@@ -289,12 +311,13 @@ async def release(tx: AsyncConnection, key: RequestKey) -> bool:
     released = await tx.execute(
         update(airnode_requests)
         .where(
-            _among([key]),
+            *_AMONG,
             columns.state == State.CONFIRMED,
             columns.reason == WAITING_AFTER_RESTORE,
             columns.released_at.is_(None),
         )
-        .values(released_at=now(), reason=None)
+        .values(released_at=now(), reason=None),
+        _named([key]),
     )
     return bool(released.rowcount)
 
@@ -305,15 +328,8 @@ async def drawn_since(
     """
     Return for how many requests of each sponsor a number was drawn since a time.
     """
-    columns = airnode_requests.c
     rows = await connection.execute(
-        select(columns.sponsor, func.count().label("drawn"))
-        .where(
-            columns.chain_id == chain_id,
-            columns.contract == contract,
-            columns.drawn_at > since,
-        )
-        .group_by(columns.sponsor)
+        _DRAWN_SINCE, {"chain": chain_id, "at": contract, "since": since}
     )
     return {row.sponsor: row.drawn for row in rows}
 
@@ -322,8 +338,11 @@ async def templates(connection: AsyncConnection, ids: Iterable[bytes]) -> dict[b
     """
     Return those of the templates that are known.
     """
+    wanted = list(ids)
+    if not wanted:
+        return {}
     rows = await connection.execute(
-        select(airnode_templates).where(airnode_templates.c.template_id.in_(list(ids)))
+        select(airnode_templates).where(airnode_templates.c.template_id.in_(wanted))
     )
     return {
         row.template_id: Template(
@@ -366,21 +385,17 @@ async def open_lanes(tx: AsyncConnection, chain_id: int, sponsors: Mapping[str, 
     Write down whose sponsor wallets lanes are, which have their next nonces already.
     """
     await tx.execute(
-        update(lanes)
-        .where(
-            lanes.c.chain_id == chain_id,
-            lanes.c.wallet == bindparam("of"),
-            lanes.c.sponsor.is_(None),
-        )
-        .values(sponsor=bindparam("whose")),
-        [{"of": wallet, "whose": sponsor} for wallet, sponsor in sponsors.items()],
+        _OPEN_LANE,
+        [
+            {"chain": chain_id, "of": wallet, "whose": sponsor}
+            for wallet, sponsor in sponsors.items()
+        ],
     )
 
 
-def _among(keys: Sequence[RequestKey]) -> ColumnElement[bool]:
-    columns = airnode_requests.c
-    return and_(
-        columns.chain_id == keys[0].chain_id,
-        columns.contract == keys[0].contract,
-        columns.request_id.in_([key.request_id for key in keys]),
-    )
+def _named(keys: Sequence[RequestKey]) -> dict[str, object]:
+    """
+    Return what `_AMONG` is to be given for requests of one contract.
+    """
+    ids = [key.request_id for key in keys]
+    return {"chain": keys[0].chain_id, "at": keys[0].contract, "ids": ids}

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import bindparam, delete, insert, select, update
 
 from oracle.store.engine import now
 from oracle.store.schema import attempts
@@ -20,6 +20,12 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from sqlalchemy.ext.asyncio import AsyncConnection
+
+_AMONG_HASHES = attempts.c.transaction_hash.in_(bindparam("hashes", expanding=True))
+_AMONG_SLOTS = attempts.c.transaction_id.in_(bindparam("slots", expanding=True))
+_OF_SLOTS = select(attempts).where(_AMONG_SLOTS).order_by(attempts.c.id.desc())
+_DROP_SAME = delete(attempts).where(_AMONG_SLOTS, _AMONG_HASHES)
+_UPDATE = update(attempts).where(_AMONG_HASHES)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,10 +67,11 @@ async def add_attempts(tx: AsyncConnection, new: Sequence[Attempt]) -> None:
     The same bytes can be made twice, as for a filler after a second reorg: they are one attempt.
     """
     await tx.execute(
-        delete(attempts).where(
-            attempts.c.transaction_id.in_([one.slot_id for one in new]),
-            attempts.c.transaction_hash.in_([one.transaction_hash for one in new]),
-        )
+        _DROP_SAME,
+        {
+            "slots": [one.slot_id for one in new],
+            "hashes": [one.transaction_hash for one in new],
+        },
     )
     rows = []
     for one in new:
@@ -87,11 +94,8 @@ async def mark_sent(tx: AsyncConnection, leaving: Sequence[Attempt], head: int) 
     """
     Record that the bytes of attempts may leave from now on; `head` is the block at which they do.
     """
-    await tx.execute(
-        update(attempts)
-        .where(attempts.c.transaction_hash.in_([one.transaction_hash for one in leaving]))
-        .values(sent_at=now(), sent_block=head)
-    )
+    hashes = [one.transaction_hash for one in leaving]
+    await tx.execute(_UPDATE, {"hashes": hashes, "sent_at": now(), "sent_block": head})
 
 
 async def record_verdicts(
@@ -104,11 +108,7 @@ async def record_verdicts(
     for attempt, verdict in verdicts:
         told.setdefault(verdict, []).append(attempt.transaction_hash)
     for verdict, hashes in told.items():
-        await tx.execute(
-            update(attempts)
-            .where(attempts.c.transaction_hash.in_(hashes))
-            .values(tried_block=head, verdict=verdict)
-        )
+        await tx.execute(_UPDATE, {"hashes": hashes, "tried_block": head, "verdict": verdict})
 
 
 async def drop_unsent(tx: AsyncConnection, slot_id: int) -> None:
@@ -138,11 +138,7 @@ async def attempts_among(
     found: dict[int, list[Attempt]] = {slot_id: [] for slot_id in slot_ids}
     if not found:
         return found
-    rows = await connection.execute(
-        select(attempts)
-        .where(attempts.c.transaction_id.in_(list(found)))
-        .order_by(attempts.c.id.desc())
-    )
+    rows = await connection.execute(_OF_SLOTS, {"slots": list(found)})
     for row in rows:
         found[row.transaction_id].append(
             Attempt(

@@ -5,6 +5,7 @@ The books of requests, one per protocol: every transition is a compare-and-set w
 from __future__ import annotations
 
 from abc import abstractmethod
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from sqlalchemy import bindparam, insert, update
@@ -19,6 +20,7 @@ from oracle.store.history import record
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from sqlalchemy import ColumnElement, Update
     from sqlalchemy.ext.asyncio import AsyncConnection
 
 _BACK, _REPLACED = "included_again", "block_replaced"
@@ -163,13 +165,16 @@ class Book(Catalog[R]):
         if not keys:
             return
         moved = await tx.execute(
-            update(self.table)
-            .where(
-                self.of(keys[0].chain_id, keys[0].contract),
-                self.table.c.request_id.in_([key.request_id for key in keys]),
-                self.table.c.state == before,
-            )
-            .values(state=after, reason=reason, updated_at=now(), **values)
+            self._advance_all,
+            {
+                **_place_of(keys),
+                "ids": [key.request_id for key in keys],
+                "before": before,
+                "state": after,
+                "reason": reason,
+                "updated_at": now(),
+                **values,
+            },
         )
         _check_moved(moved.rowcount, keys, before)
         await record(tx, keys, before, after, reason)
@@ -206,17 +211,17 @@ class Book(Catalog[R]):
         for state, members in groups.items():
             check_transition(state, State.MINED)
             keys = [key for key, _ in members]
+            at = now()
             moved = await tx.execute(
-                update(self.table)
-                .where(
-                    self.of(keys[0].chain_id, keys[0].contract),
-                    self.table.c.request_id == bindparam("id"),
-                    self.table.c.state == state,
-                )
-                .values(state=State.MINED, reason=None, updated_at=now()),
+                self._advance_each,
                 [
                     {
+                        **_place_of(keys),
                         "id": key.request_id,
+                        "before": state,
+                        "state": State.MINED,
+                        "reason": None,
+                        "updated_at": at,
                         "outcome_hash": outcome.transaction_hash,
                         "outcome_block": outcome.block_number,
                         "outcome_block_hash": outcome.block_hash,
@@ -245,21 +250,42 @@ class Book(Catalog[R]):
         keys = [key for key, _ in transaction_ids]
         if not keys:
             return
+        at = now()
         moved = await tx.execute(
-            update(self.table)
-            .where(
-                self.of(keys[0].chain_id, keys[0].contract),
-                self.table.c.request_id == bindparam("id"),
-                self.table.c.state == before,
-            )
-            .values(state=after, reason=None, updated_at=now()),
+            self._advance_each,
             [
-                {"id": key.request_id, "transaction_id": slot_id}
+                {
+                    **_place_of(keys),
+                    "id": key.request_id,
+                    "before": before,
+                    "state": after,
+                    "reason": None,
+                    "updated_at": at,
+                    "transaction_id": slot_id,
+                }
                 for key, slot_id in transaction_ids
             ],
         )
         _check_moved(moved.rowcount, keys, before)
         await record(tx, keys, before, after, None)
+
+    @cached_property
+    def _advance_all(self) -> Update:
+        among = self.table.c.request_id.in_(bindparam("ids", expanding=True))
+        return update(self.table).where(*self.place, among, self._before)
+
+    @cached_property
+    def _advance_each(self) -> Update:
+        one = self.table.c.request_id == bindparam("id")
+        return update(self.table).where(*self.place, one, self._before)
+
+    @property
+    def _before(self) -> ColumnElement[bool]:
+        return self.table.c.state == bindparam("before")
+
+
+def _place_of(keys: Sequence[RequestKey]) -> dict[str, object]:
+    return {"chain": keys[0].chain_id, "at": keys[0].contract}
 
 
 def _check_moved(moved: int, keys: Sequence[RequestKey], before: State) -> None:

@@ -5,16 +5,17 @@ Reading the books: requests with their progress, found by name, state, transacti
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from sqlalchemy import Row, Table, and_, func, literal, select
+from sqlalchemy import Row, Table, and_, bindparam, exists, func, literal, select, union_all
 
 from oracle.request import OPEN_STATES, Outcome, Request, RequestKey, State, Tracked
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
-    from sqlalchemy import ColumnElement
+    from sqlalchemy import ColumnElement, CompoundSelect, Select
     from sqlalchemy.ext.asyncio import AsyncConnection
 
 R = TypeVar("R", bound=Request)
@@ -51,10 +52,11 @@ class Catalog(ABC, Generic[R]):
         """
         Return those of the ids that are known.
         """
+        wanted = list(ids)
+        if not wanted:
+            return {}
         rows = await connection.execute(
-            select(self.table).where(
-                self.of(chain_id, contract), self.table.c.request_id.in_(list(ids))
-            )
+            self._by_id, {"chain": chain_id, "at": contract, "ids": wanted}
         )
         return {row.request_id: self.from_row(row) for row in rows}
 
@@ -67,29 +69,36 @@ class Catalog(ABC, Generic[R]):
         *where: ColumnElement[bool],
         limit: int | None = 1000,
         offset: int = 0,
+        **values: object,
     ) -> list[Tracked[R]]:
         """
         Return requests in any of the states, in their order, from an offset; all without a limit.
+
+        A condition that is asked for often is made once, with bound parameters for what differs:
+        they get the `values`, and the statement is made once too.
         """
+        wanted = list(states)
+        query = _in_states(self.table, self.order, len(wanted), where, limit is not None)
         rows = await connection.execute(
-            select(self.table)
-            .where(self.of(chain_id, contract), self.table.c.state.in_(list(states)), *where)
-            .order_by(*self.order)
-            .limit(limit)
-            .offset(offset)
+            query,
+            {
+                "chain": chain_id,
+                "at": contract,
+                **{f"state_{place}": state for place, state in enumerate(wanted)},
+                **({} if limit is None else {"most": limit, "skipped": offset}),
+                **values,
+            },
         )
         return [self.from_row(row) for row in rows]
 
-    async def has_open(self, connection: AsyncConnection, chain_id: int, contract: str) -> bool:
+    async def open_states(
+        self, connection: AsyncConnection, chain_id: int, contract: str
+    ) -> set[State]:
         """
-        Return whether a request of a contract is on its way.
+        Return the states of the requests of a contract that are on their way.
         """
-        found = await connection.scalar(
-            select(literal(1))
-            .where(self.of(chain_id, contract), self.table.c.state.in_(OPEN_STATES))
-            .limit(1)
-        )
-        return found is not None
+        found = await connection.scalars(self._open, {"chain": chain_id, "at": contract})
+        return set(map(State, found))
 
     async def of_transaction(
         self, connection: AsyncConnection, transaction_id: int
@@ -108,11 +117,7 @@ class Catalog(ABC, Generic[R]):
         found: dict[int, list[Tracked[R]]] = {one: [] for one in transaction_ids}
         if not found:
             return found
-        rows = await connection.execute(
-            select(self.table)
-            .where(self.table.c.transaction_id.in_(list(found)))
-            .order_by(*self.order)
-        )
+        rows = await connection.execute(self._by_transaction, {"ids": list(found)})
         for row in rows:
             found[row.transaction_id].append(self.from_row(row))
         return found
@@ -171,6 +176,71 @@ class Catalog(ABC, Generic[R]):
         """
         return and_(self.table.c.chain_id == chain_id, self.table.c.contract == contract)
 
+    @cached_property
+    def place(self) -> tuple[ColumnElement[bool], ...]:
+        """
+        What holds of the requests of a contract, which is to be given as `chain` and `at`.
+        """
+        return _of(self.table)
+
+    @cached_property
+    def made_from(self) -> ColumnElement[bool]:
+        """
+        Whether a request was made in a block from `since` on.
+        """
+        condition: ColumnElement[bool] = self.table.c.block_number >= bindparam("since")
+        return condition
+
+    @cached_property
+    def made_by(self) -> ColumnElement[bool]:
+        """
+        Whether a request was made in a block up to `up_to`.
+        """
+        condition: ColumnElement[bool] = self.table.c.block_number <= bindparam("up_to")
+        return condition
+
+    @cached_property
+    def served_from(self) -> ColumnElement[bool]:
+        """
+        Whether a request was served in a block from `since` on.
+        """
+        condition: ColumnElement[bool] = self.table.c.outcome_block >= bindparam("since")
+        return condition
+
+    @cached_property
+    def served_by(self) -> ColumnElement[bool]:
+        """
+        Whether a request was served in a block up to `up_to`.
+        """
+        condition: ColumnElement[bool] = self.table.c.outcome_block <= bindparam("up_to")
+        return condition
+
+    @cached_property
+    def _by_id(self) -> Select[Any]:
+        return select(self.table).where(
+            *self.place, self.table.c.request_id.in_(bindparam("ids", expanding=True))
+        )
+
+    @cached_property
+    def _by_transaction(self) -> Select[Any]:
+        return (
+            select(self.table)
+            .where(self.table.c.transaction_id.in_(bindparam("ids", expanding=True)))
+            .order_by(*self.order)
+        )
+
+    @cached_property
+    def _open(self) -> CompoundSelect[Any]:
+        # A look into the index each, however many requests are in a state.
+        return union_all(
+            *(
+                select(literal(str(state))).where(
+                    exists().where(*self.place, self.table.c.state == literal(str(state)))
+                )
+                for state in OPEN_STATES
+            )
+        )
+
     def _is(self, key: RequestKey) -> ColumnElement[bool]:
         return and_(self.of(key.chain_id, key.contract), self.table.c.request_id == key.request_id)
 
@@ -196,3 +266,25 @@ class Catalog(ABC, Generic[R]):
             cost=row.cost,
             created_at=row.created_at,
         )
+
+
+@lru_cache(maxsize=256)
+def _in_states(
+    table: Table,
+    order: tuple[ColumnElement[Any], ...],
+    states: int,
+    where: tuple[ColumnElement[bool], ...],
+    limited: bool,  # noqa: FBT001 - a cache's key
+) -> Select[Any]:
+    """
+    Return the statement for requests in so many states: to make it takes longer than to execute
+    it.
+    """
+    state = table.c.state
+    wanted = [bindparam(f"state_{place}", type_=state.type) for place in range(states)]
+    query = select(table).where(*_of(table), state.in_(wanted), *where).order_by(*order)
+    return query.limit(bindparam("most")).offset(bindparam("skipped")) if limited else query
+
+
+def _of(table: Table) -> tuple[ColumnElement[bool], ...]:
+    return table.c.chain_id == bindparam("chain"), table.c.contract == bindparam("at")

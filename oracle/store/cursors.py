@@ -7,12 +7,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sqlalchemy import delete, exists, insert, select, update
+from sqlalchemy import bindparam, delete, exists, insert, select, update
 
 from oracle.store.schema import cursors, settings
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
+
+_PLACE = (cursors.c.chain_id == bindparam("chain"), cursors.c.contract == bindparam("at"))
+_CURSOR, _MOVE = select(cursors).where(*_PLACE), update(cursors).where(*_PLACE)
+_SETTING = select(settings.c.value).where(settings.c.name == bindparam("of"))
+_SET = update(settings).where(settings.c.name == bindparam("of"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,11 +37,8 @@ async def get_cursor(connection: AsyncConnection, chain_id: int, contract: str) 
     """
     Return how far a contract has been scanned; nothing before the first scan.
     """
-    row = (
-        await connection.execute(
-            select(cursors).where(cursors.c.chain_id == chain_id, cursors.c.contract == contract)
-        )
-    ).one_or_none()
+    found = await connection.execute(_CURSOR, {"chain": chain_id, "at": contract})
+    row = found.one_or_none()
     if row is None:
         return None
     return Cursor(
@@ -57,11 +59,7 @@ async def move_cursor(tx: AsyncConnection, chain_id: int, contract: str, cursor:
         "anchor_number": cursor.anchor_number,
         "anchor_hash": cursor.anchor_hash,
     }
-    moved = await tx.execute(
-        update(cursors)
-        .where(cursors.c.chain_id == chain_id, cursors.c.contract == contract)
-        .values(**values)
-    )
+    moved = await tx.execute(_MOVE, {"chain": chain_id, "at": contract, **values})
     if not moved.rowcount:
         await tx.execute(insert(cursors).values(chain_id=chain_id, contract=contract, **values))
 
@@ -70,7 +68,8 @@ async def get_setting(connection: AsyncConnection, name: str) -> str | None:
     """
     Return a setting of this database.
     """
-    return await connection.scalar(select(settings.c.value).where(settings.c.name == name))
+    value: str | None = await connection.scalar(_SETTING, {"of": name})
+    return value
 
 
 async def settings_under(connection: AsyncConnection, prefix: str) -> dict[str, str]:
@@ -89,7 +88,7 @@ async def put_setting(tx: AsyncConnection, name: str, value: str) -> None:
     """
     Set a setting of this database.
     """
-    updated = await tx.execute(update(settings).where(settings.c.name == name).values(value=value))
+    updated = await tx.execute(_SET, {"of": name, "value": value})
     if not updated.rowcount:
         await tx.execute(insert(settings).values(name=name, value=value))
 

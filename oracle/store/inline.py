@@ -9,6 +9,8 @@ the disk or for another process, goes to the thread.
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import aiosqlite
@@ -19,11 +21,12 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 T = TypeVar("T")
 
-# Calls, and first words of statements, that wait for nobody: not the beginning of a transaction
-# that writes, which waits for others, nor its end, which waits for the disk.
+# Calls, and first words of statements, that wait for nobody. What writes waits for others at its
+# beginning, and for the disk at its end.
 _CALLS = {"cursor", "fetchone", "fetchmany", "fetchall", "close", "rollback"}
-_STATEMENTS = {"SELECT", "INSERT", "UPDATE", "DELETE", "WITH", "BEGIN"}
-_WAITS = "BEGIN IMMEDIATE"
+_READS = {"SELECT", "BEGIN"}
+_WRITES = {"INSERT", "UPDATE", "DELETE", "WITH"}
+_BEGIN_TO_WRITE = "BEGIN IMMEDIATE"
 
 
 class InlineConnection(aiosqlite.Connection):
@@ -44,6 +47,8 @@ class InlineConnection(aiosqlite.Connection):
         self._thread.daemon = True
         # Calls that the thread was handed, and that it has made: one thread alone counts each.
         self._handed, self._made = 0, 0
+        # Whether the transaction under way writes, as far as it was begun or used so.
+        self._writes = False
 
     async def _execute(self, fn: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """
@@ -52,8 +57,15 @@ class InlineConnection(aiosqlite.Connection):
         if not self._running or self._connection is None:
             # In aiosqlite's words, by which SQLAlchemy knows it.
             raise ValueError("Connection closed")
-        if self._handed == self._made and _is_quick(fn, args):
-            return fn(*args, **kwargs)
+        name, statement = getattr(fn, "__name__", ""), args[0] if args else None
+        begins = statement == _BEGIN_TO_WRITE
+        if self._handed == self._made:
+            if begins:
+                with suppress(_Held):
+                    return self._begin_at_once(fn, *args, **kwargs)
+            elif self._is_quick(name, statement):
+                return fn(*args, **kwargs)
+        self._writes = begins or (self._writes and name != "commit")
 
         def counted() -> T:
             try:
@@ -65,11 +77,38 @@ class InlineConnection(aiosqlite.Connection):
         done: T = await super()._execute(counted)  # type: ignore[no-untyped-call]
         return done
 
+    def _is_quick(self, name: str, statement: object) -> bool:
+        if name == "commit":
+            return not self._writes
+        if name not in {"execute", "executemany"} or not isinstance(statement, str):
+            self._writes = self._writes and name != "rollback"
+            return name in _CALLS
+        word = statement.split(maxsplit=1)[0]
+        self._writes = self._writes or word not in _READS
+        return statement != _BEGIN_TO_WRITE and word in _READS | _WRITES
 
-def _is_quick(fn: Callable[..., Any], args: tuple[Any, ...]) -> bool:
-    name = getattr(fn, "__name__", "")
-    if name in _CALLS:
-        return True
-    if name not in {"execute", "executemany"} or not (args and isinstance(args[0], str)):
-        return False
-    return args[0] != _WAITS and args[0].split(maxsplit=1)[0] in _STATEMENTS
+    def _begin_at_once(self, fn: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """
+        Begin a transaction that writes.
+
+        Raises `_Held` while another process writes.
+        """
+        assert self._connection is not None
+        [(patience,)] = self._connection.execute("PRAGMA busy_timeout").fetchall()
+        self._connection.execute("PRAGMA busy_timeout = 0").close()
+        try:
+            begun = fn(*args, **kwargs)
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
+                raise
+            raise _Held from None
+        finally:
+            self._connection.execute(f"PRAGMA busy_timeout = {patience}").close()
+        self._writes = True
+        return begun
+
+
+class _Held(Exception):  # noqa: N818 - it never leaves this module
+    """
+    Another process writes.
+    """

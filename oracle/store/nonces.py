@@ -16,6 +16,16 @@ if TYPE_CHECKING:
 
     from sqlalchemy.ext.asyncio import AsyncConnection
 
+_NEXT = select(lanes.c.wallet, lanes.c.next_nonce).where(
+    lanes.c.chain_id == bindparam("chain"),
+    lanes.c.wallet.in_(bindparam("wallets", expanding=True)),
+)
+_SET = (
+    update(lanes)
+    .where(lanes.c.chain_id == bindparam("chain"), lanes.c.wallet == bindparam("of"))
+    .values(next_nonce=bindparam("nonce"))
+)
+
 
 async def next_nonces(
     connection: AsyncConnection, chain_id: int, wallets: Collection[str]
@@ -23,11 +33,7 @@ async def next_nonces(
     """
     Return the next nonces of lanes, but for those that were never used.
     """
-    rows = await connection.execute(
-        select(lanes.c.wallet, lanes.c.next_nonce).where(
-            lanes.c.chain_id == chain_id, lanes.c.wallet.in_(wallets)
-        )
-    )
+    rows = await connection.execute(_NEXT, {"chain": chain_id, "wallets": list(wallets)})
     return {row.wallet: row.next_nonce for row in rows}
 
 
@@ -36,10 +42,8 @@ async def set_next_nonces(tx: AsyncConnection, chain_id: int, nonces: Mapping[st
     Set the next nonces of lanes that have one.
     """
     moved = await tx.execute(
-        update(lanes)
-        .where(lanes.c.chain_id == chain_id, lanes.c.wallet == bindparam("of"))
-        .values(next_nonce=bindparam("nonce")),
-        [{"of": wallet, "nonce": nonce} for wallet, nonce in nonces.items()],
+        _SET,
+        [{"chain": chain_id, "of": wallet, "nonce": nonce} for wallet, nonce in nonces.items()],
     )
     if moved.rowcount != len(nonces):
         raise StaleStateError("a lane is not there any more")

@@ -27,6 +27,23 @@ if TYPE_CHECKING:
     from oracle.store.engine import Database
     from oracle.store.seal import EpochFile, PoolKey
 
+_IS_FRESH = (blocks.c.purpose.is_(None), blocks.c.ciphertext.is_not(None))
+_COUNT_FRESH = select(func.count()).select_from(blocks).where(*_IS_FRESH)
+_OLDEST_FRESH = (
+    select(blocks.c.id)
+    .where(*_IS_FRESH)
+    .order_by(blocks.c.received_at, blocks.c.id)
+    .limit(bindparam("many"))
+)
+_BIND = (
+    update(blocks)
+    .where(blocks.c.id == bindparam("block_id"), blocks.c.purpose.is_(None))
+    .values(purpose=bindparam("use"))
+)
+_BOUND_AMONG = select(blocks.c.purpose).where(
+    blocks.c.purpose.in_(bindparam("purposes", expanding=True))
+)
+
 
 class Pool:
     """
@@ -127,11 +144,7 @@ class Pool:
         """
         Count the blocks that have no purpose yet.
         """
-        count = await connection.scalar(
-            select(func.count())
-            .select_from(blocks)
-            .where(blocks.c.purpose.is_(None), blocks.c.ciphertext.is_not(None))
-        )
+        count: int | None = await connection.scalar(_COUNT_FRESH)
         return count or 0
 
     async def is_bound(self, database: Database, chain_id: int, contract: str, index: int) -> bool:
@@ -174,27 +187,24 @@ class Pool:
         constraint. Raises `PoolError` when the pool holds too few blocks; nothing is bound then.
         """
         async with self.binding(database) as tx:
-            free = await tx.scalars(
-                select(blocks.c.id)
-                .where(blocks.c.purpose.is_(None), blocks.c.ciphertext.is_not(None))
-                .order_by(blocks.c.received_at, blocks.c.id)
-                .limit(len(purposes))
-            )
-            ids = list(free)
-            if len(ids) < len(purposes):
-                raise PoolError(
-                    f"{len(purposes)} blocks are needed and {len(ids)} are in the pool"
-                )
-            await tx.execute(
-                update(blocks)
-                .where(blocks.c.id == bindparam("block_id"), blocks.c.purpose.is_(None))
-                .values(purpose=bindparam("use")),
-                [
-                    {"block_id": block_id, "use": purpose}
-                    for block_id, purpose in zip(ids, purposes, strict=True)
-                ],
-            )
+            await self.bind_oldest(tx, purposes)
             return await open_blocks(tx, self.key, purposes)
+
+    @staticmethod
+    async def bind_oldest(tx: AsyncConnection, purposes: Sequence[str]) -> None:
+        """
+        Bind one block to each purpose, in a transaction of `binding`, see `bind_purposes`.
+        """
+        ids = list(await tx.scalars(_OLDEST_FRESH, {"many": len(purposes)}))
+        if len(ids) < len(purposes):
+            raise PoolError(f"{len(purposes)} blocks are needed and {len(ids)} are in the pool")
+        await tx.execute(
+            _BIND,
+            [
+                {"block_id": block_id, "use": purpose}
+                for block_id, purpose in zip(ids, purposes, strict=True)
+            ],
+        )
 
     @staticmethod
     async def holds_simulated(connection: AsyncConnection) -> bool:
@@ -212,10 +222,9 @@ class Pool:
         """
         Return those of the purposes that have a block, erased or not.
         """
-        rows = await connection.scalars(
-            select(blocks.c.purpose).where(blocks.c.purpose.in_(list(purposes)))
-        )
-        return set(rows)
+        if not purposes:
+            return set()
+        return set(await connection.scalars(_BOUND_AMONG, {"purposes": list(purposes)}))
 
     async def seeds_for(
         self, connection: AsyncConnection, purposes: Iterable[str]

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sqlalchemy import func, select
+from sqlalchemy import bindparam, func, select
 
 from oracle.store.schema import request_events
 
@@ -16,6 +16,17 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from oracle.request import RequestKey
+
+_COUNT = (
+    select(request_events.c.request_id, func.count())
+    .where(
+        request_events.c.chain_id == bindparam("chain"),
+        request_events.c.contract == bindparam("at"),
+        request_events.c.request_id.in_(bindparam("ids", expanding=True)),
+        request_events.c.reason == bindparam("why"),
+    )
+    .group_by(request_events.c.request_id)
+)
 
 
 async def count_of_reason(
@@ -27,14 +38,6 @@ async def count_of_reason(
     if not keys:
         return {}
     key_of = {key.request_id: key for key in keys}
-    rows = await connection.execute(
-        select(request_events.c.request_id, func.count())
-        .where(
-            request_events.c.chain_id == keys[0].chain_id,
-            request_events.c.contract == keys[0].contract,
-            request_events.c.request_id.in_(list(key_of)),
-            request_events.c.reason == reason,
-        )
-        .group_by(request_events.c.request_id)
-    )
+    place = {"chain": keys[0].chain_id, "at": keys[0].contract}
+    rows = await connection.execute(_COUNT, {**place, "ids": list(key_of), "why": reason})
     return {key_of[request_id]: count for request_id, count in rows}

@@ -7,7 +7,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from sqlalchemy import insert, select
+from sqlalchemy import bindparam, insert, select
 
 from oracle.store.schema import block_inputs, blocks
 from oracle.store.seal import Sealed
@@ -20,6 +20,17 @@ if TYPE_CHECKING:
     from oracle.store.seal import PoolKey
 
 SEED_BYTES = 32
+
+_KEPT = select(
+    blocks.c.id,
+    blocks.c.sources,
+    blocks.c.received_at,
+    blocks.c.nonce,
+    blocks.c.ciphertext,
+    blocks.c.purpose,
+).where(
+    blocks.c.purpose.in_(bindparam("purposes", expanding=True)), blocks.c.ciphertext.is_not(None)
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,16 +118,10 @@ async def open_blocks(
     Return the 32-byte seeds of purposes; those that never had one, or whose is erased, are left
     out.
     """
-    rows = await connection.execute(
-        select(
-            blocks.c.id,
-            blocks.c.sources,
-            blocks.c.received_at,
-            blocks.c.nonce,
-            blocks.c.ciphertext,
-            blocks.c.purpose,
-        ).where(blocks.c.purpose.in_(list(purposes)), blocks.c.ciphertext.is_not(None))
-    )
+    wanted = list(purposes)
+    if not wanted:
+        return {}
+    rows = await connection.execute(_KEPT, {"purposes": wanted})
     return {
         row.purpose: key.open(
             Sealed(row.nonce, row.ciphertext),

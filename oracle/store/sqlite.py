@@ -314,4 +314,9 @@ def _on_connect_to_read(connection: Any, _: Any) -> None:
 
 def _on_begin(connection: Connection) -> None:
     writing = connection.get_execution_options().get("oracle_write", False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
+    # By the driver itself: SQLAlchemy's ways to it take longer than the database.
+    cursor = connection.connection.cursor()
+    try:
+        cursor.execute("BEGIN IMMEDIATE" if writing else "BEGIN")
+    finally:
+        cursor.close()

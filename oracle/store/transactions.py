@@ -6,9 +6,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Row, bindparam, insert, literal, select, update
+from sqlalchemy import Row, Select, bindparam, insert, literal, select, update
 
 from oracle.errors import StaleStateError
 from oracle.store.engine import now
@@ -63,6 +64,41 @@ class Slot:
     state: SlotState
     mined_block: int | None
     mined_block_hash: bytes | None
+
+
+# Statements that every pass needs are made once: that takes longer than to execute them.
+_OF_CONTRACT = (
+    transactions.c.chain_id == bindparam("chain"),
+    transactions.c.contract == bindparam("at"),
+)
+_HAS_OPEN = (
+    select(literal(1))
+    .where(
+        *_OF_CONTRACT,
+        transactions.c.state.in_((SlotState.SIGNED, SlotState.SENT, SlotState.MINED)),
+    )
+    .limit(1)
+)
+_PROMISED = (
+    select(transactions.c.id, transactions.c.wallet, transactions.c.gas_limit, attempts.c.max_fee)
+    .join(attempts, attempts.c.transaction_id == transactions.c.id)
+    .where(
+        transactions.c.chain_id == bindparam("chain"),
+        transactions.c.wallet.in_(bindparam("wallets", expanding=True)),
+        transactions.c.state.in_((SlotState.SIGNED, SlotState.SENT)),
+    )
+)
+_ADVANCE = update(transactions).where(
+    transactions.c.id.in_(bindparam("ids", expanding=True)),
+    transactions.c.state == bindparam("before"),
+)
+
+
+@lru_cache(maxsize=len(SlotState))
+def _slots_in(states: int) -> Select[Any]:
+    column = transactions.c.state
+    wanted = [bindparam(f"state_{place}", type_=column.type) for place in range(states)]
+    return select(transactions).where(*_OF_CONTRACT, column.in_(wanted))
 
 
 # What only a mined slot has.
@@ -151,13 +187,14 @@ async def slots_in(
     """
     Return the contract's slots in any of the states, by wallet and nonce.
     """
+    wanted = list(states)
     rows = await connection.execute(
-        select(transactions).where(
-            transactions.c.chain_id == chain_id,
-            transactions.c.contract == contract,
-            transactions.c.state.in_(list(states)),
-            *where,
-        )
+        _slots_in(len(wanted)).where(*where) if where else _slots_in(len(wanted)),
+        {
+            "chain": chain_id,
+            "at": contract,
+            **{f"state_{place}": state for place, state in enumerate(wanted)},
+        },
     )
     # Ordered here: the database would read every nonce in its order to find the few.
     return sorted(map(_slot, rows), key=lambda slot: (slot.wallet, slot.nonce))
@@ -167,16 +204,7 @@ async def has_open(connection: AsyncConnection, chain_id: int, contract: str) ->
     """
     Return whether a transaction of a contract is under way, or mined and not settled yet.
     """
-    found = await connection.scalar(
-        select(literal(1))
-        .where(
-            transactions.c.chain_id == chain_id,
-            transactions.c.contract == contract,
-            transactions.c.state.in_((SlotState.SIGNED, SlotState.SENT, SlotState.MINED)),
-        )
-        .limit(1)
-    )
-    return found is not None
+    return await connection.scalar(_HAS_OPEN, {"chain": chain_id, "at": contract}) is not None
 
 
 async def slots_of(
@@ -200,17 +228,7 @@ async def promised(
     Return the wei that the open slots of wallets may cost at most: gas limits times the highest
     fees that were signed. What they carry beside is not counted.
     """
-    rows = await connection.execute(
-        select(
-            transactions.c.id, transactions.c.wallet, transactions.c.gas_limit, attempts.c.max_fee
-        )
-        .join(attempts, attempts.c.transaction_id == transactions.c.id)
-        .where(
-            transactions.c.chain_id == chain_id,
-            transactions.c.wallet.in_(wallets),
-            transactions.c.state.in_([SlotState.SIGNED, SlotState.SENT]),
-        )
-    )
+    rows = await connection.execute(_PROMISED, {"chain": chain_id, "wallets": list(wallets)})
     most: dict[tuple[str, int], int] = {}
     for slot_id, wallet, gas_limit, max_fee in rows:
         one = (wallet, slot_id)
@@ -274,12 +292,8 @@ async def advance_slots(tx: AsyncConnection, slots: Sequence[Slot], after: SlotS
     if after in (SlotState.SIGNED, SlotState.SENT):
         values |= dict.fromkeys(_NOT_MINED)
     moved = await tx.execute(
-        update(transactions)
-        .where(
-            transactions.c.id.in_([slot.id for slot in slots]),
-            transactions.c.state == slots[0].state,
-        )
-        .values(**values)
+        _ADVANCE,
+        {"ids": [slot.id for slot in slots], "before": slots[0].state, **values},
     )
     _check_moved(moved.rowcount, slots)
 

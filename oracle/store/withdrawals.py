@@ -6,9 +6,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Row, and_, delete, insert, select, update
+from sqlalchemy import Row, and_, bindparam, delete, insert, select, update
 
 from oracle import log
 from oracle.airnode_request import WithdrawalFulfilled, WithdrawalRequested
@@ -20,12 +21,16 @@ from oracle.store.transactions import Purpose, SlotState
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sqlalchemy import ColumnElement
+    from sqlalchemy import ColumnElement, Select
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from oracle.store.transactions import Slot
 
 
+_OF_SLOT = and_(
+    table.c.transaction_id == bindparam("slot"),
+    table.c.state.in_(bindparam("states", expanding=True)),
+)
 # Slots whose bytes a reorg puts back.
 _SAME_BYTES = (SlotState.SIGNED, SlotState.SENT, SlotState.MINED)
 
@@ -65,6 +70,15 @@ class Withdrawal:
     created_at: int
 
 
+@lru_cache(maxsize=16)
+def _find(where: tuple[ColumnElement[bool], ...]) -> Select[Any]:
+    return (
+        select(table)
+        .where(table.c.chain_id == bindparam("chain"), table.c.contract == bindparam("at"), *where)
+        .order_by(table.c.block_number, table.c.withdrawal_id)
+    )
+
+
 async def observe(
     tx: AsyncConnection, chain_id: int, contract: str, events: Sequence[object]
 ) -> int:
@@ -74,6 +88,8 @@ async def observe(
     One that was refused and is in another block now is judged again.
     """
     found = [event for event in events if isinstance(event, WithdrawalRequested)]
+    if not found:
+        return 0
     ids = [one.withdrawal_id for one in found]
     known = {
         one.withdrawal_id: one
@@ -116,16 +132,18 @@ async def observe(
 
 
 async def find(
-    connection: AsyncConnection, chain_id: int, contract: str, *where: ColumnElement[bool]
+    connection: AsyncConnection,
+    chain_id: int,
+    contract: str,
+    *where: ColumnElement[bool],
+    **values: object,
 ) -> list[Withdrawal]:
     """
     Return withdrawals, the oldest first.
+
+    As `Catalog.in_states` does, it makes the statement for conditions that are the same once.
     """
-    rows = await connection.execute(
-        select(table)
-        .where(table.c.chain_id == chain_id, table.c.contract == contract, *where)
-        .order_by(table.c.block_number, table.c.withdrawal_id)
-    )
+    rows = await connection.execute(_find(where), {"chain": chain_id, "at": contract, **values})
     return [_read(row) for row in rows]
 
 
@@ -151,8 +169,9 @@ async def of_slot(
         connection,
         slot.chain_id,
         slot.contract,
-        table.c.transaction_id == slot.id,
-        table.c.state.in_(states),
+        _OF_SLOT,
+        slot=slot.id,
+        states=list(states),
     )
 
 

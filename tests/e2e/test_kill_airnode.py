@@ -37,7 +37,7 @@ pytestmark = pytest.mark.e2e
 PATIENCE = 60
 FULFILL = keccak(b"fulfill(bytes32,address,address,bytes4,bytes,bytes)")[:4]
 POINTS = [
-    *("observed", "confirmed", "epoch-intended", "epoch-advanced", "epoch-bound", "bound"),
+    *("observed", "confirmed", "epoch-intended", "epoch-advanced", "epoch-bound"),
     *("drawn", "signed", "sent-recorded", "broadcast", "mined", "done"),
 ]
 # These need more than a request: a withdrawal, and a transaction that nobody mines.

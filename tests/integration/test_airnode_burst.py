@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from sqlalchemy import select
 
+from oracle.airnode_callback import DECOYS
 from oracle.evm import keccak
 from oracle.request import State
 from oracle.steps import airnode_sign
@@ -170,7 +171,7 @@ async def test_callbacks_are_tried_at_once_but_not_all_of_them(
     estimator = Counting(node.service.estimator)
     node.service = replace(node.service, estimator=estimator)
     await node.serve()
-    assert estimator.most == 3
+    assert estimator.most == 3 * DECOYS
     async with node.service.database.read() as connection:
         answers = await airnode.answers(connection, [one.key for one in asked])
     assert all(answer.held_since is None for answer in answers.values())

@@ -19,7 +19,7 @@ from oracle.protocols.coordinator import REQUESTED, CoordinatorProtocol, request
 from oracle.request import State
 from oracle.steps import watch as watching
 from oracle.steps.draw import draw
-from oracle.steps.watch import MANY_LOGS, watch
+from oracle.steps.watch import MANY_LOGS, confirm, watch
 from oracle.store import requests
 from oracle.store.book import Book
 from tests.factories import REQUESTER
@@ -145,9 +145,8 @@ def test_what_has_piled_up_is_read_in_pieces_and_every_request_ends(
         service: Service = await life.node.connect(track)
         head = await track.primary.block()
         read, judged = await watch(service, head), []
-        while moved := await draw(service, head):
-            judged.append(moved)
-            await watch(service, head)
+        while (confirmed := await confirm(service, head)) + (drawn := await draw(service, head)):
+            judged += [confirmed, drawn]
         return read, judged
 
     progress: list[int] = []

@@ -63,11 +63,24 @@ async def test_queries_are_made_by_the_loop_and_what_waits_by_another_thread(
     connection: InlineConnection,
 ) -> None:
     here = threading.get_ident()
-    assert await thread_of(connection, "BEGIN IMMEDIATE") != here
+    assert await thread_of(connection, "BEGIN IMMEDIATE") == here  # nobody holds it up
     assert await thread_of(connection, "INSERT INTO words VALUES ('a')") == here
     assert await thread_of(connection, "SELECT word FROM words") == here
     assert await thread_of(connection, "COMMIT") != here
     assert await thread_of(connection, "PRAGMA wal_checkpoint") != here
+
+
+async def test_the_end_of_a_transaction_that_wrote_alone_waits_for_the_disk(
+    connection: InlineConnection,
+) -> None:
+    here, found = threading.get_ident(), []
+    await connection.set_trace_callback(lambda said: found.append((said, threading.get_ident())))
+    for statements in (["BEGIN", "SELECT 1"], ["BEGIN", "INSERT INTO words VALUES ('a')"]):
+        for one in statements:
+            await (await connection.execute(one)).close()
+        await connection.commit()
+    ends = [thread for said, thread in found if said == "COMMIT"]
+    assert [thread == here for thread in ends] == [True, False]
 
 
 async def test_the_loop_goes_on_while_another_process_writes(

@@ -82,5 +82,5 @@ def test_every_kind_comes_and_a_server_is_restarted_only_where_there_is_one() ->
 
 def test_the_fault_points_are_those_of_a_node_at_work() -> None:
     found = find_points()
-    assert {"observed", "signed", "sent-recorded", "broadcast", "replaced", "bound"} <= {*found}
+    assert {"observed", "signed", "sent-recorded", "broadcast", "replaced", "drawn"} <= {*found}
     assert not [name for name in found if name.startswith(("reply-", "rotation-"))]
