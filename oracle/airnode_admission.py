@@ -44,6 +44,8 @@ async def templates_of(
     Return the templates that requests name, from the store or, once, from the chain.
     """
     ids = {one.template_id for one in requests if one.template_id is not None}
+    if not ids:
+        return {}
     async with service.database.read() as connection:
         known = await airnode.templates(connection, ids)
     missing = sorted(ids - set(known))

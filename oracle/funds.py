@@ -4,8 +4,8 @@ What sponsor wallets can pay for, and what they lack.
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from oracle import log
@@ -13,9 +13,12 @@ from oracle.chain.fees import Fees, Price, least_price
 from oracle.chain.probe import price_at
 from oracle.store import airnode, transactions
 from oracle.store.airnode import Shortage
+from oracle.together import together
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Mapping
+
+    from sqlalchemy.ext.asyncio import AsyncConnection
 
     from oracle.airnode_request import AirnodeRequest
     from oracle.airnode_service import AirnodeService
@@ -104,24 +107,29 @@ class Purse:
 
 
 async def open_purses(
-    service: AirnodeService, wallets: Collection[str], each: int
+    connection: AsyncConnection,
+    service: AirnodeService,
+    balances: Mapping[str, int],
+    each: int,
 ) -> dict[str, Purse]:
     """
-    Return what wallets can still promise: less what is under way, and less `each` for every number
-    that they have yet to deliver.
+    Return what wallets that hold so much can still promise: less what is under way, and less
+    `each` for every number that they have yet to deliver.
+    """
+    names = sorted(balances)
+    numbers = await airnode.undelivered(connection, service.chain_id, service.contract, names)
+    under_way = await transactions.promised(connection, service.chain_id, names)
+    promised = {name: under_way[name] + numbers.get(name, 0) * each for name in names}
+    return {name: Purse(balances[name], balances[name] - promised[name]) for name in names}
+
+
+async def balances_of(service: AirnodeService, wallets: Collection[str]) -> dict[str, int]:
+    """
+    Return what wallets hold, in wei.
     """
     names = sorted(wallets)
-    async with service.database.read() as connection:
-        numbers = await airnode.undelivered(connection, service.chain_id, service.contract, names)
-        under_way = await transactions.promised(connection, service.chain_id, names)
-    promised = {name: under_way[name] + numbers.get(name, 0) * each for name in names}
-    purses: dict[str, Purse] = {}
-    for at in range(0, len(names), _AT_ONCE):
-        some = names[at : at + _AT_ONCE]
-        balances = await asyncio.gather(*map(service.reader.balance, some))
-        for name, balance in zip(some, balances, strict=True):
-            purses[name] = Purse(balance, balance - promised[name])
-    return purses
+    told = await together([partial(service.reader.balance, name) for name in names], _AT_ONCE)
+    return dict(zip(names, told, strict=True))
 
 
 def is_news(tracked: Tracked[AirnodeRequest], known: Shortage | None, shortage: Shortage) -> bool:

@@ -15,7 +15,7 @@ from oracle.airnode_request import check_template
 from oracle.clock import agreed_time
 from oracle.errors import BadParametersError, UndecodableParametersError
 from oracle.faults import fault_point
-from oracle.funds import FULFILL_SIZE, is_news, open_purses, tariff_at
+from oracle.funds import FULFILL_SIZE, balances_of, is_news, open_purses, tariff_at
 from oracle.pending import free_to_serve
 from oracle.protocols.airnode_abi import decode_parameters, merge, read_wanted
 from oracle.request import State
@@ -97,10 +97,10 @@ async def draw_airnode(service: AirnodeService, head: Block) -> int:
     if names:
         async with service.pool.binding(service.database) as tx:
             await service.pool.bind_oldest(tx, names)
-            await _write(tx, service, head, verdicts)
+            await _write(tx, service, answers, head, verdicts)
     else:
         async with service.database.write() as tx:
-            await _write(tx, service, head, verdicts)
+            await _write(tx, service, answers, head, verdicts)
     _tell(verdicts)
     short = [
         (tracked.request.key, shortage)
@@ -288,8 +288,9 @@ async def _let_draw(
     gas = service.policy.gas_floor
     least = tariff.least(gas, FULFILL_SIZE)
     wallets = {tracked.request.sponsor_wallet for tracked, _ in without}
-    purses = await open_purses(service, wallets, least)
+    balances = await balances_of(service, wallets)
     async with service.database.read() as connection:
+        purses = await open_purses(connection, service, balances, least)
         left = await service.pool.fresh(connection)
         today = await airnode.drawn_since(
             connection, service.chain_id, service.contract, agreed_time(service, head) - _DAY
@@ -312,7 +313,11 @@ async def _let_draw(
 
 
 async def _write(
-    tx: AsyncConnection, service: AirnodeService, head: Block, verdicts: _Verdicts
+    tx: AsyncConnection,
+    service: AirnodeService,
+    answers: Mapping[RequestKey, Answer],
+    head: Block,
+    verdicts: _Verdicts,
 ) -> None:
     book = service.book
     for reason, members in verdicts.rejected.items():
@@ -324,7 +329,6 @@ async def _write(
     await book.advance_all(tx, keys, State.CONFIRMED, State.FAILED, reason="number_gone")
     for tracked, why in verdicts.failing:
         await airnode.put(tx, [tracked.request.key], failure=why)
-    answers = await airnode.answers(tx, [one.request.key for one, _ in verdicts.drawn])
     alike: dict[tuple[int, bool, int], list[RequestKey]] = {}
     at = agreed_time(service, head)
     for tracked, want in verdicts.drawn:

@@ -309,11 +309,10 @@ async def _purses(service: AirnodeService, sponsors: Collection[str]) -> dict[st
     Return what the wallets of sponsors have, and what of it is not promised to what is under way.
     """
     lanes = {sponsor: service.lane_for(sponsor) for sponsor in sponsors}
-
+    wallets = [lane.wallet for lane in lanes.values()]
     async with service.database.read() as connection:
-        stored = await nonces.next_nonces(
-            connection, service.chain_id, [lane.wallet for lane in lanes.values()]
-        )
+        stored = await nonces.next_nonces(connection, service.chain_id, wallets)
+        promised = await transactions.promised(connection, service.chain_id, wallets)
 
     async def ask(lane: Lane) -> tuple[int, int]:
         given_out = stored.get(lane.wallet, 0)
@@ -323,10 +322,6 @@ async def _purses(service: AirnodeService, sponsors: Collection[str]) -> dict[st
         )
 
     told = await together([partial(ask, lane) for lane in lanes.values()], WALLETS_AT_ONCE)
-    async with service.database.read() as connection:
-        promised = await transactions.promised(
-            connection, service.chain_id, [lane.wallet for lane in lanes.values()]
-        )
     return {
         sponsor: _Purse(used=used, balance=balance, left=balance - promised[lane.wallet])
         for (sponsor, lane), (used, balance) in zip(lanes.items(), told, strict=True)

@@ -24,7 +24,10 @@ if TYPE_CHECKING:
 _AMONG_HASHES = attempts.c.transaction_hash.in_(bindparam("hashes", expanding=True))
 _AMONG_SLOTS = attempts.c.transaction_id.in_(bindparam("slots", expanding=True))
 _OF_SLOTS = select(attempts).where(_AMONG_SLOTS).order_by(attempts.c.id.desc())
-_DROP_SAME = delete(attempts).where(_AMONG_SLOTS, _AMONG_HASHES)
+_DROP_SAME = delete(attempts).where(
+    attempts.c.transaction_id == bindparam("slot"),
+    attempts.c.transaction_hash == bindparam("hash"),
+)
 _UPDATE = update(attempts).where(_AMONG_HASHES)
 
 
@@ -55,24 +58,18 @@ def attempt_context(transaction_hash: bytes) -> bytes:
 
 async def add_attempt(tx: AsyncConnection, attempt: Attempt) -> None:
     """
-    Store signed bytes for a slot; see `add_attempts`.
+    Store other signed bytes for a slot, see `add_attempts`.
+
+    The same bytes can be made twice, as for a filler after a second reorg: they are one attempt.
     """
+    await tx.execute(_DROP_SAME, {"slot": attempt.slot_id, "hash": attempt.transaction_hash})
     await add_attempts(tx, [attempt])
 
 
 async def add_attempts(tx: AsyncConnection, new: Sequence[Attempt]) -> None:
     """
     Store signed bytes for slots, before anything is sent; they become their newest attempts.
-
-    The same bytes can be made twice, as for a filler after a second reorg: they are one attempt.
     """
-    await tx.execute(
-        _DROP_SAME,
-        {
-            "slots": [one.slot_id for one in new],
-            "hashes": [one.transaction_hash for one in new],
-        },
-    )
     rows = []
     for one in new:
         assert one.sealed is not None
