@@ -7,7 +7,8 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from oracle import log
 from oracle.airnode_service import AirnodeService
@@ -36,22 +37,32 @@ if TYPE_CHECKING:
 
     from oracle.evm import Block
     from oracle.membership import Membership, Seat
+    from oracle.service import ChainService
     from oracle.store.engine import Database
     from oracle.store.pool import Pool
     from oracle.supplies import Supplies
 
 AnyService = Service | AirnodeService
 
+
+async def land(service: ChainService[Any], head: Block) -> int:
+    """
+    Send, before anything is signed: what has landed makes room for it.
+    """
+    return await send(service, head)
+
+
 # After `watch`, in the order of a request's life: what one step leaves, the next finds in the same
 # pass.
-STEPS = (confirm, draw, sign, send, settle, commit, price)
-AIRNODE_STEPS = (confirm, draw_airnode, withdraw, sign_airnode, send, settle)
+STEPS = (confirm, draw, land, sign, send, settle, commit, price)
+AIRNODE_STEPS = (confirm, draw_airnode, withdraw, land, sign_airnode, send, settle)
 # The states from which steps move requests, and without which they have nothing to do; settling
 # ends transactions too. The others are taken in every pass.
 _WORKS_ON: dict[object, State] = {
     confirm: State.OBSERVED,
     draw: State.CONFIRMED,
     draw_airnode: State.CONFIRMED,
+    land: State.DRAWN,
     sign: State.DRAWN,
     sign_airnode: State.DRAWN,
     settle: State.MINED,
@@ -65,31 +76,56 @@ _REFILL_MOST = 600.0
 _REFUSED_PAUSE = 60.0
 
 
+@dataclass(slots=True)
+class _Work:
+    """
+    What there is to do in a pass: for requests in some states, and for transactions under way.
+    """
+
+    states: set[State]
+    sends: bool
+    #: How many rows the steps have moved; and had by the time at which all was sent.
+    moved: int = 0
+    _sent_at: int | None = None
+
+    def is_there_for(self, step: object) -> bool:
+        """
+        Return whether the next step may have something to do.
+        """
+        works_on = _WORKS_ON.get(step)
+        if step is send:
+            return self.moved != self._sent_at
+        if step is land and not self.sends:
+            return False
+        if step is settle and self.sends:
+            return True
+        return works_on is None or self.moved > 0 or works_on in self.states
+
+    def note(self, step: object, moved: int) -> None:
+        """
+        Take note of what a step did.
+        """
+        self.moved += moved
+        if step is land:
+            self._sent_at = self.moved
+
+
 async def walk(service: AnyService, head: Block, *, tidies: bool = True) -> int:
     """
     Take every step once, under one head, and tidy up if asked to; return how many rows moved.
     """
     started = time.monotonic()
     moved = await watch(service, head)
-    states, sends = await service.under_way()
-    # What one step leaves, the next finds.
-    stirred = 0
-
-    def has_work(step: object) -> bool:
-        works_on = _WORKS_ON.get(step)
-        if works_on is None or stirred:
-            return True
-        return works_on in states or (works_on is State.MINED and sends)
-
+    work = _Work(*await service.under_way())
     if isinstance(service, Service):
         for step in STEPS:
-            if has_work(step):
-                stirred += await step(service, head)
+            if work.is_there_for(step):
+                work.note(step, await step(service, head))
     else:
         for airnode_step in AIRNODE_STEPS:
-            if has_work(airnode_step):
-                stirred += await airnode_step(service, head)
-    moved += stirred
+            if work.is_there_for(airnode_step):
+                work.note(airnode_step, await airnode_step(service, head))
+    moved += work.moved
     if tidies:
         await erase(service, head)
         if isinstance(service, Service):
