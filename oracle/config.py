@@ -41,6 +41,8 @@ from oracle.source_settings import KINDS, ErrorRuleSettings, QuotaSettings, Sect
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from pydantic_core import ErrorDetails
+
 _SECRETS = frozenset({"key", "password", "token"})
 
 
@@ -215,10 +217,11 @@ class Settings(BaseSettings):
             raise ConfigError(f"{path} is not valid TOML: {error}") from None
         _refuse_secrets(path, content, [])
         _refuse_password(path, content.get("database"))
+        _refuse_unknown_variables(cls)
         try:
             settings = cls(**content)
         except ValidationError as error:
-            raise ConfigError(f"{path}: {_sentence(cls, error)}") from None
+            raise ConfigError(f"{_origin(path, error)}: {_sentence(cls, error)}") from None
         except SettingsError as error:
             raise ConfigError(
                 f"{path}: a variable of the environment does not fit: {error}; name single "
@@ -296,13 +299,42 @@ def _refuse_password(path: Path, database: object) -> None:
         )
 
 
+def _refuse_unknown_variables(model: type[BaseModel]) -> None:
+    """
+    Raise `ConfigError` for a variable that is named as a setting is, and is in no known section.
+    """
+    for name in sorted(os.environ):
+        section, _, rest = name.upper().removeprefix(ENVIRONMENT_PREFIX).partition("__")
+        if not (name.upper().startswith(ENVIRONMENT_PREFIX) and rest):
+            continue
+        known = [field.upper() for field in model.model_fields]
+        if section not in known:
+            close = difflib.get_close_matches(section, known, n=1)
+            advice = f": did you mean {ENVIRONMENT_PREFIX}{close[0]}__{rest}?" if close else ""
+            raise ConfigError(f"the variable {name} is no setting{advice}")
+
+
+def _origin(path: Path, error: ValidationError) -> str:
+    """
+    Return where the value comes from that an error is about: a variable, or the file.
+    """
+    place, _ = _place(_first(error)["loc"])
+    variables = {name.upper(): name for name in os.environ}
+    name = variables.get(variable_of(*place))
+    return str(path) if name is None else f"the variable {name}"
+
+
 _TAG = 2  # where the kind of a source stands in the place of an error
 
 
-def _sentence(model: type[BaseModel], error: ValidationError) -> str:
+def _first(error: ValidationError) -> ErrorDetails:
     errors = error.errors(include_input=False, include_url=False)
     # A mistyped key is also a missing one: the typo is what helps.
-    first = min(errors, key=lambda one: one["type"] != "extra_forbidden")
+    return min(errors, key=lambda one: one["type"] != "extra_forbidden")
+
+
+def _sentence(model: type[BaseModel], error: ValidationError) -> str:
+    first = _first(error)
     place, kind = _place(first["loc"])
     name = ".".join(place)
     sentences = {

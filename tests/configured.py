@@ -62,7 +62,8 @@ def load(tmp_path: Path) -> Load:
 @pytest.fixture
 def refused(load: Load, tmp_path: Path) -> Refused:
     """
-    Load what must be refused and return the sentence, without the file's name.
+    Load what must be refused and return the sentence, without the file's name, or with that of the
+    variable that is wrong.
     """
 
     def refused(text: str) -> str:
@@ -70,7 +71,7 @@ def refused(load: Load, tmp_path: Path) -> Refused:
             load(text)
         sentence = str(caught.value)
         assert "\n" not in sentence
-        assert str(tmp_path / "oracle.toml") in sentence
+        assert sentence.startswith((f"{tmp_path / 'oracle.toml'}", "the variable "))
         return sentence.removeprefix(f"{tmp_path / 'oracle.toml'}: ")
 
     return refused

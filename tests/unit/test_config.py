@@ -241,7 +241,37 @@ def test_environment_does_not_let_an_unknown_name_pass(
     refused: Refused, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ORACLE_POOL__KYE", KEY)
-    assert refused(GOOD) == "pool.kye is no setting: did you mean key?"
+    said = "the variable ORACLE_POOL__KYE: pool.kye is no setting: did you mean key?"
+    assert refused(GOOD) == said
+
+
+@pytest.mark.parametrize(
+    ("name", "advice"),
+    [
+        ("ORACLE_CHIANS__MAIN__RUNWAY", ": did you mean ORACLE_CHAINS__MAIN__RUNWAY?"),
+        ("oracle_pol__key", ": did you mean ORACLE_POOL__KEY?"),
+        ("ORACLE_HOME__LIB", ""),
+    ],
+)
+def test_a_variable_of_no_section_is_refused(
+    refused: Refused, monkeypatch: pytest.MonkeyPatch, name: str, advice: str
+) -> None:
+    monkeypatch.setenv(name, KEY)
+    assert refused(GOOD) == f"the variable {name} is no setting{advice}"
+
+
+def test_variables_of_other_programs_are_left_alone(
+    load: Load, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ORACLE_HOME", "/opt/oracle")
+    assert load(GOOD).poll_seconds
+
+
+def test_a_value_that_a_variable_gives_is_not_blamed_on_the_file(
+    refused: Refused, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ORACLE_POLL_SECONDS", "-1")
+    assert refused(GOOD).startswith("the variable ORACLE_POLL_SECONDS: poll_seconds: ")
 
 
 def test_address_of_an_option_is_checked_and_given_its_checksum() -> None:
