@@ -106,15 +106,26 @@ class KnownAirnode:
     wish: int | None = None
     #: What is wrong with its parameters, in words.
     complaint: str | None = None
+    #: Whether it was answered with a number that is not this store's.
+    foreign: bool = False
     #: The wallet that an Airnode with this mnemonic has for its sponsor, where that was looked up.
     right_wallet: str | None = None
 
 
-def explain_airnode(known: KnownAirnode) -> Reason:  # noqa: PLR0911 - one case per state
+FOREIGN = Reason(
+    "foreign_fulfillment",
+    "it is fulfilled with a number that is not this store's: whoever holds the same mnemonic, "
+    "another node or an earlier copy of this database, has answered it",
+)
+
+
+def explain_airnode(known: KnownAirnode) -> Reason:  # noqa: C901, PLR0911 - one case per state
     """
     Say why a request is where it is, and what its requester or the operator can do.
     """
     tracked, policy = known.tracked, known.policy
+    if tracked.state in (State.MINED, State.DONE) and known.foreign:
+        return FOREIGN
     if tracked.state is State.DONE:
         return _done(known)
     if (tracked.state, tracked.reason or "") in ENDS:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from oracle.cli.options import config_option, json_option, print_json
+from oracle.cli.words import counted
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -84,4 +85,5 @@ def _print(findings: Findings) -> None:
     console = Console(width=None if sys.stdout.isatty() else 200, highlight=False)
     console.print(table)
     document = findings.document()
-    console.print(f"{document['errors']} errors, {document['warnings']} warnings")
+    errors, warnings = (document[kind] for kind in ("errors", "warnings"))
+    console.print(f"{counted(errors, 'error')}, {counted(warnings, 'warning')}")

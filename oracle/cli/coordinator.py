@@ -147,6 +147,8 @@ def set_fee(*, flat_fee_gwei: int | None, gas_margin_percent: int | None, **opti
                 f"the coordinator allows a flat fee of at most {highest[0]} gwei and a gas margin "
                 f"of at most {highest[1] / 100:g} %"
             )
+        if (flat, margin) == (ledger.flat_fee_gwei, ledger.gas_margin_bps):
+            raise ConfigError("that is the fee already: nothing was sent")
         what = [
             ("flat fee", f"{ledger.flat_fee_gwei} gwei → {flat} gwei"),
             ("gas margin", f"{ledger.gas_margin_bps / 100:g} % → {margin / 100:g} %"),

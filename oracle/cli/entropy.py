@@ -28,7 +28,8 @@ def entropy() -> None:
     required=True,
     help="The file to write; never overwritten.",
 )
-def create_key(out: Path) -> None:
+@json_option
+def create_key(out: Path, *, as_json: bool) -> None:
     """
     Create the key that encrypts the pool (mode 0600).
 
@@ -39,7 +40,10 @@ def create_key(out: Path) -> None:
     from oracle.store.seal import PoolKey  # noqa: PLC0415 - cryptography is slow to import
 
     write_secret_file(out, PoolKey.generate())
-    click.echo(f"The pool key is in {out}.")
+    if as_json:
+        print_json({"keyFile": str(out)})
+    else:
+        click.echo(f"The pool key is in {out}.")
 
 
 @entropy.command(epilog="Example: oracle entropy status --json")

@@ -4,6 +4,7 @@ The `oracle` command and its verbs, each loaded when it is called.
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import sys
 from typing import TYPE_CHECKING, NoReturn
@@ -80,7 +81,11 @@ class _Verbs(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         known = not args or args[0] in _VERBS or args[0].startswith("-")
         if not known and not ctx.resilient_parsing:
-            ctx.fail(f"no verb {args[0]!r}: known are {', '.join(_VERBS)}")
+            close = difflib.get_close_matches(args[0], _VERBS, n=1)
+            known_are = f"known are {', '.join(_VERBS)}"
+            ctx.fail(
+                f"no verb {args[0]!r}: " + (f"did you mean {close[0]}?" if close else known_are)
+            )
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -19,6 +19,7 @@ from oracle.cli.options import (
     log_json_option,
     print_json,
 )
+from oracle.cli.words import counted
 from oracle.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -186,8 +187,8 @@ def _show(document: dict[str, Any]) -> None:
     for one in document["coordinators"]:
         click.echo(f"\n{one['name']}: coordinator {one['coordinator']}, read to {one['block']}")
         click.echo(
-            f"  {one['requests']} requests: {one['fulfilled']} fulfilled, {one['cancelled']} "
-            f"cancelled, {len(one['refundable'])} that nobody can serve"
+            f"  {counted(one['requests'], 'request')}: {one['fulfilled']} fulfilled, "
+            f"{one['cancelled']} cancelled, {len(one['refundable'])} that nobody can serve"
         )
         if one["refundable"]:
             blocks = [each["fromBlock"] for each in one["refundable"]]
@@ -206,8 +207,8 @@ def _show(document: dict[str, Any]) -> None:
     for one in document["airnodes"]:
         click.echo(f"\n{one['name']}: AirnodeRrpV0 {one['airnodeRrp']}, read to {one['block']}")
         click.echo(
-            f"  {one['requests']} requests since block {one['fromBlock']}: {one['answered']} "
-            f"answered, {len(one['waiting'])} open"
+            f"  {counted(one['requests'], 'request')} since block {one['fromBlock']}: "
+            f"{one['answered']} answered, {len(one['waiting'])} open"
         )
         if one["waiting"]:
             click.echo(

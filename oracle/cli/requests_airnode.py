@@ -100,6 +100,7 @@ async def _explained(
     from oracle.cli.airnodes import policy_of  # noqa: PLC0415 - web3 is slow to import
     from oracle.explain_airnode import KnownAirnode, explain_airnode  # noqa: PLC0415
     from oracle.store import transactions  # noqa: PLC0415
+    from oracle.store.airnode_evidence import foreign_among  # noqa: PLC0415
     from oracle.store.attempts import attempts_of  # noqa: PLC0415
     from oracle.store.cursors import get_cursor  # noqa: PLC0415
 
@@ -122,6 +123,7 @@ async def _explained(
             attempts=attempts,
             wish=None if asked.wanted is None else asked.wanted.min_confirmations,
             complaint=asked.complaint,
+            foreign=bool(await foreign_among(connection, [request.key])),
             right_wallet=_right_wallet(settings, request) if wrong else None,
         )
     )

@@ -12,6 +12,7 @@ import click
 from oracle.cli.acts import confirm, yes_option
 from oracle.cli.options import config_option, json_option, print_json
 from oracle.cli.requests_native import prefix_of
+from oracle.cli.words import counted
 from oracle.errors import ConfigError, OracleError
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ async def _release(settings: Settings, prefixes: Sequence[bytes], *, yes: bool) 
         ids = ["0x" + one.request.key.request_id.hex() for one in chosen]
         named = ids if len(ids) <= _FEW else [*ids[:_FEW], f"and {len(ids) - _FEW} more"]
         lines = [
-            ("release", f"{len(ids)} requests that were made before the restore"),
+            ("release", f"{counted(len(ids), 'request')} of before the restore"),
             *(("", one) for one in named),
             ("risk", "if the lost database has signed a number for one of them, two are signed"),
         ]

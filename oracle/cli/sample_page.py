@@ -9,6 +9,7 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from oracle.cli import sample_charts as charts
+from oracle.cli.words import counted
 from oracle.entropy.figures import LAGS, odd
 from oracle.entropy.health import PROPORTION_CUTOFF, REPETITION_CUTOFF, WINDOW
 
@@ -192,7 +193,7 @@ blocks or a texture would be a flaw; this should look like nothing at all.</figc
 
 def _title(one: Sampled, verdict: str, style: str) -> str:
     simulated = '<span class="badge note">simulated</span>' if one.simulated else ""
-    calls = f" · {one.calls} call{'' if one.calls == 1 else 's'} in {one.seconds:.1f} s"
+    calls = f" · {counted(one.calls, 'call')} in {one.seconds:.1f} s"
     return (
         f'<div class="title"><h2>{escape(one.name)}</h2>'
         f'<span class="badge {style}">{escape(verdict)}</span>{simulated}</div>'

@@ -15,6 +15,7 @@ from oracle.cli import sample_charts
 from oracle.cli.sample_page import Sampled, page
 from oracle.cli.source_report import count_draw, known_sources, left
 from oracle.cli.sources import build, rate_of, vendor_of
+from oracle.cli.words import counted
 from oracle.entropy.figures import measure, odd
 from oracle.entropy.limits import TokenBucket
 from oracle.errors import ConfigError, SourceError, SourceReplyError, SourceThrottledError
@@ -62,13 +63,14 @@ async def costs(
                 bits is not None and bits < 8 * n_bytes
             ):
                 raise ConfigError(
-                    f"{name}: {n_bytes} bytes are {calls} requests and {8 * n_bytes} bits, more "
-                    "than is left of its quota: ask for less with --bytes, or for another --source"
+                    f"{name}: {n_bytes} bytes are {counted(calls, 'request')} and "
+                    f"{8 * n_bytes} bits, more than is left of its quota: ask for less with "
+                    "--bytes, or for another --source"
                 )
             lines.append(
                 (
                     name,
-                    f"{n_bytes} bytes in {calls} request{'' if calls == 1 else 's'}, counted "
+                    f"{n_bytes} bytes in {counted(calls, 'request')}, counted "
                     f"against the account at {vendor_of(name, source)}"
                     + (f"; {requests} requests are left" if requests is not None else "")
                     + (f"; {bits} bits are left" if bits is not None else ""),

@@ -32,6 +32,7 @@ from oracle.cli.acts import (
 )
 from oracle.cli.options import json_option, print_json
 from oracle.cli.wallet_sponsors import print_sponsor, sponsor_balances
+from oracle.cli.words import counted
 from oracle.errors import ChainError, ConfigError, EndpointError
 from oracle.given import checked_address, read_secret_file
 
@@ -234,9 +235,8 @@ async def _sweep(
             ("fee", f"at most {ether(fee_limit(transfer))}"),
         ]
         if unserved:
-            lines.append(
-                ("note", f"{unserved} requests still wait for the node, which cannot pay then")
-            )
+            waiting = counted(unserved, "request")
+            lines.append(("note", f"the node has {waiting} to serve, and cannot pay then"))
         confirm(lines, yes=yes)
         receipt = await carry_out(reader, signer, transfer)
         return {

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from oracle.cli.acts import Place, airnode_place, ether, opened
+from oracle.cli.words import counted
 from oracle.errors import EndpointError, OracleError
 from oracle.given import read_secret_file
 from oracle.request import State
@@ -180,7 +181,7 @@ def print_sponsor(row: dict[str, Any]) -> None:
     """
     click.echo(
         f"{row['chain']}: {row['address']} of the sponsor {row['sponsor']} has "
-        f"{ether(row['balanceWei'])} for {row['openRequests']} open requests"
+        f"{ether(row['balanceWei'])} for {counted(row['openRequests'], 'open request')}"
     )
     least = "" if row["neededIsExact"] else "at least "
     said = f"  they need {least}{ether(row['neededWei'])} now"

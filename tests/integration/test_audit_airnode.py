@@ -16,6 +16,7 @@ from click.testing import CliRunner
 
 from oracle.airnode_request import AirnodeRequest, digest
 from oracle.cli.audit import audit as cli_audit
+from oracle.cli.requests import requests as cli_requests
 from oracle.devnet.network import Devnet
 from oracle.protocols import airnode_calls as calls
 from oracle.request import State
@@ -172,6 +173,13 @@ async def test_number_of_another_node_is_found_whatever_this_store_had(new_node:
     await node.serve()
     await node.serve()
     assert codes(await audited(node)) == ["foreign_fulfillment"]
+    shown = await asyncio.to_thread(
+        CliRunner().invoke,
+        cli_requests,
+        ["show", hex_id(undrawn), "--config", str(node.folder / "oracle.toml"), "--json"],
+        env={},
+    )
+    assert json.loads(shown.stdout)["reason"] == "foreign_fulfillment"
     exposed = await node.ask()
     await node.walk()
     assert (await node.where(exposed))[0] is State.SENT

@@ -182,6 +182,10 @@ async def test_the_fee_is_set_within_its_bounds(desk: Desk) -> None:
         assert said.code == 2
         assert "at most 1000000000 gwei and a gas margin of at most 500 %" in said.err
     assert (await desk.operator("set-fee", "--yes")).code == 2
+    said = await desk.operator(
+        "set-fee", "--flat-fee-gwei", 7, "--gas-margin-percent", 90, "--yes"
+    )
+    assert (said.code, "that is the fee already" in said.err) == (2, True)
 
 
 async def test_roles_are_handed_over(desk: Desk) -> None:

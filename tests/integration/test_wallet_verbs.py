@@ -96,7 +96,7 @@ async def test_a_sweep_says_what_the_node_has_still_to_serve(
     config = tmp_path / "oracle.toml"
     said = await oracle("wallet", "sweep", "--to", COLD, "--config", config, "--yes")
     assert said.code == 0, said.err
-    assert "1 requests still wait for the node" in said.err
+    assert "the node has 1 request to serve" in said.err
 
 
 async def test_a_sweep_to_a_contract_that_takes_none_sends_nothing(desk: Desk) -> None:

@@ -112,6 +112,8 @@ def test_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_unknown_verb_names_the_known_ones(capsys: pytest.CaptureFixture[str]) -> None:
+    assert exit_code("verfy") == 2
+    assert "no verb 'verfy': did you mean verify?" in capsys.readouterr().err
     assert exit_code("fulfil") == 2
     said = capsys.readouterr().err
     assert "no verb 'fulfil'" in said
@@ -174,6 +176,9 @@ def test_created_pool_key_is_private_and_usable(
     PoolKey.from_text(text)
     captured = capsys.readouterr()
     assert text.strip() not in captured.out + captured.err
+    out = tmp_path / "second.key"
+    assert exit_code("entropy", "create-key", "--out", str(out), "--json") == 0
+    assert json.loads(capsys.readouterr().out) == {"keyFile": str(out)}
 
 
 def test_pool_key_is_never_overwritten(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -161,6 +161,8 @@ CASES = {
         known(State.DONE, succeeded=False, answer=Answer(failure="size is wrong")),
         "failed on chain: size is wrong",
     ),
+    "foreign_fulfillment": (known(State.DONE, foreign=True), "not this store's"),
+    "foreign_fulfillment early": (known(State.MINED, foreign=True), "the same mnemonic"),
     "reorg": (known(State.ORPHANED, "reorg"), "comes back"),
     "wrong_sponsor_wallet": (
         known(State.REJECTED, "wrong_sponsor_wallet", right_wallet=address("right")),
