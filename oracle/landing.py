@@ -78,8 +78,9 @@ async def nonce_is_gone(
     head: Block,
 ) -> bool:
     """
-    Return whether the chain has, at the confirmation depth, used the slot's nonce otherwise: no
-    log, which can be there before the receipts are, tells that one of its transactions did.
+    Return whether the chain has, at the confirmation depth, used the slot's nonce otherwise:
+    neither a log, which can be there before the receipts are, nor the chain itself tells that one
+    of its transactions did.
     """
     if slot.state is not SlotState.SENT or used[slot.wallet] <= slot.nonce:
         return False
@@ -88,7 +89,12 @@ async def nonce_is_gone(
         return False
     async with service.database.read() as connection:
         served = (await service.book.of_transactions(connection, [slot.id]))[slot.id]
-    return not any(is_served_by(tracked, attempts) for tracked in served)
+    if any(is_served_by(tracked, attempts) for tracked in served):
+        return False
+    for attempt in attempts:
+        if await service.reader.transaction(attempt.transaction_hash) is not None:
+            return False
+    return True
 
 
 async def recheck(service: ChainService[Any], mined: Sequence[Slot], head: Block) -> int:

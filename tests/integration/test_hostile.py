@@ -4,6 +4,7 @@ What reorgs, endpoints, strangers and operators can do to the node, and what it 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +28,7 @@ from oracle.steps.sign import sign
 from oracle.steps.watch import watch
 from oracle.store import requests, transactions
 from oracle.store.attempts import attempts_of
-from oracle.store.transactions import SlotState
+from oracle.store.transactions import Purpose, SlotState
 from tests.lying import lying
 
 if TYPE_CHECKING:
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
     from oracle.evm import Log
     from oracle.request import RandomnessRequest
     from tests.integration.conftest import Bench
+
+    NewBench = Callable[..., Awaitable[Bench]]
 
     NewBench = Callable[..., Awaitable[Bench]]
 
@@ -334,3 +337,34 @@ async def test_a_number_that_no_database_can_hold_is_the_endpoints_error(
         with pytest.raises(EndpointError):
             await asks[method]()
         await reader.close()
+
+
+async def test_a_commit_whose_receipt_is_not_there_yet_is_waited_for(new_bench: NewBench) -> None:
+    bench = await new_bench(runway=256)
+    service = bench.service
+    bench.service = replace(service, runway=2 * service.runway)
+    async with lying(
+        bench.devnet.ground.rpc_url,
+        "eth_getTransactionReceipt",
+        lambda box: box.update(result=None),
+    ) as url:
+        reader = Web3Reader(url)
+        bench.stack.push_async_callback(reader.close)
+        bench.service = replace(bench.service, reader=reader)
+        await bench.walk(2)
+        await bench.mine(service.depth + 2)
+        await bench.walk(2)
+        assert await _commits(bench, SlotState.SENT) == 1
+        assert await _commits(bench, SlotState.LOST) == 0
+    bench.service = replace(bench.service, reader=service.reader)
+    await bench.walk(2)
+    assert await _commits(bench, SlotState.SENT) == 0
+
+
+async def _commits(bench: Bench, state: SlotState) -> int:
+    service = bench.service
+    async with service.database.read() as connection:
+        slots = await transactions.slots_in(
+            connection, service.chain_id, service.contract, [state]
+        )
+    return sum(slot.purpose is Purpose.COMMIT for slot in slots)
