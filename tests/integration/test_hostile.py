@@ -40,8 +40,6 @@ if TYPE_CHECKING:
 
     NewBench = Callable[..., Awaitable[Bench]]
 
-    NewBench = Callable[..., Awaitable[Bench]]
-
 pytestmark = [pytest.mark.integration, pytest.mark.asyncio(loop_scope="session")]
 
 OTHER_OPERATOR_KEY = "4bbbf85ce3377467afe5d46f804f221813b2bb87f24d81f60f1fcdbf7cbf4356"
