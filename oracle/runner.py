@@ -125,6 +125,8 @@ async def walk(service: AnyService, head: Block, *, tidies: bool = True) -> int:
         for airnode_step in AIRNODE_STEPS:
             if work.is_there_for(airnode_step):
                 work.note(airnode_step, await airnode_step(service, head))
+        # Nothing waits now, and the next request will.
+        await service.pool.prepare(service.database)
     moved += work.moved
     if tidies:
         await erase(service, head)

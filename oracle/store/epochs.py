@@ -44,6 +44,8 @@ class Epochs:
     def __init__(self, file: EpochFile) -> None:
         self._file = file
         self._binding = asyncio.Lock()
+        # Whether the next epoch was prepared, as far as nobody else binds first.
+        self._prepared = False
 
     async def compare(
         self, connection: AsyncConnection, *, vouched: bool = False
@@ -138,10 +140,9 @@ class Epochs:
         """
         async with self._binding:
             while True:
-                number, mark = await self._intend(database)
-                fault_point("epoch-intended")
-                await asyncio.to_thread(self._file.write, number, mark)
+                number = await self._advance(database)
                 fault_point("epoch-advanced")
+                self._prepared = False
                 async with database.write() as tx:
                     if int(await get_setting(tx, _EPOCH) or 0) != number - 1:
                         # Another node was faster: this epoch is its.
@@ -154,21 +155,38 @@ class Epochs:
             # Whoever is cancelled here must not leave it undone.
             await asyncio.shield(asyncio.to_thread(self._file.write, number))
 
-    async def _intend(self, database: Database) -> tuple[int, str]:
+    async def prepare(self, database: Database) -> None:
         """
-        Write down which epoch comes and how the file will be marked, unless a binding that failed
-        did so already: the file may hold its mark.
+        Do what can be done of a binding before there is one, so that it takes less time. What
+        happens in between happens as if the binding had been cut off there.
+        """
+        if self._prepared or self._binding.locked():
+            return
+        async with self._binding:
+            await self._advance(database)
+            fault_point("epoch-advanced")
+            self._prepared = True
+
+    async def _advance(self, database: Database) -> int:
+        """
+        Bring the file to the epoch that comes, unless that was done already: for a binding that
+        failed, or for this one; return the epoch.
         """
         written = self._file.read()
+        if written is not None and written.mark is not None:
+            async with database.read() as connection:
+                stored = int(await get_setting(connection, _EPOCH) or 0)
+                known = await get_setting(connection, _INTENT + written.mark)
+            if written.number == stored + 1 and known == str(written.number):
+                fault_point("epoch-intended")
+                return written.number
         async with database.write() as tx:
             number = int(await get_setting(tx, _EPOCH) or 0) + 1
-            if written is not None and written.mark is not None:
-                known = await get_setting(tx, _INTENT + written.mark)
-                if known == str(number):
-                    return number, written.mark
             mark = secrets.token_hex(16)
             await put_setting(tx, _INTENT + mark, str(number))
-        return number, mark
+        fault_point("epoch-intended")
+        await asyncio.to_thread(self._file.write, number, mark)
+        return number
 
 
 async def _drop_intents(tx: AsyncConnection, reached: int) -> None:

@@ -120,6 +120,12 @@ class Pool:
         """
         await self._epochs.follow(database)
 
+    async def prepare(self, database: Database) -> None:
+        """
+        Have the next binding wait for less, see `Epochs.prepare`.
+        """
+        await self._epochs.prepare(database)
+
     async def epochs(
         self, connection: AsyncConnection, *, vouched: bool = False
     ) -> tuple[int, int]:

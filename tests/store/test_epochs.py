@@ -102,6 +102,37 @@ async def test_bindings_at_once_have_an_epoch_each(
         assert await filled.epochs(connection) == (5, 5)
 
 
+async def test_a_binding_that_was_prepared_is_one_like_others(
+    database: Database, filled: Pool, epoch: EpochFile, copied: Copy
+) -> None:
+    for count in (1, 2):
+        await filled.prepare(database)
+        reached = epoch.read()
+        assert reached is not None
+        assert (reached.number, reached.mark is not None) == (count, True)
+        backup = await copied(database)
+        assert await Pool(filled.key, epoch).unlock(backup) == 0
+        await filled.prepare(database)
+        assert epoch.read() == reached  # once is enough
+        await filled.bind_purposes(database, [f"use {count}"])
+        assert epoch.read() == Epoch(count)
+        assert await Pool(filled.key, epoch).unlock(backup) == BLOCKS - count + 1
+
+
+async def test_what_another_node_prepared_or_bound_first_is_no_crash(
+    database: Database, filled: Pool, epoch: EpochFile, tmp_path: Path
+) -> None:
+    other_file = EpochFile(tmp_path / "other.epoch")
+    other = Pool(filled.key, other_file)
+    await filled.prepare(database)
+    await other.prepare(database)
+    await other.bind_purposes(database, ["theirs"])
+    await filled.bind_purposes(database, ["ours"])
+    assert (epoch.read(), other_file.read()) == (Epoch(2), Epoch(1))
+    async with database.read() as connection:
+        assert await filled.bound_among(connection, ["theirs", "ours"]) == {"theirs", "ours"}
+
+
 @pytest.mark.parametrize("before", [0, 1])
 @pytest.mark.parametrize("point", POINTS)
 async def test_crash_costs_nothing_and_is_no_restore(
@@ -227,13 +258,14 @@ async def test_missing_epoch_file_is_refused_until_its_number_is_written_into_it
 
 ACTS = st.one_of(
     st.just("bind"),
+    st.just("prepare"),
     st.sampled_from(POINTS),
     st.just("backup"),
     st.tuples(st.just("restore"), st.integers(0, 5)),
 )
 
 
-@settings(max_examples=12)
+@settings(max_examples=16)
 @given(acts=st.lists(ACTS, min_size=1, max_size=14))
 def test_no_block_is_used_twice_and_no_crash_costs_one(
     acts: list[str | tuple[str, int]],
@@ -259,6 +291,9 @@ async def live(folder: Path, fuse: Fuse, acts: list[str | tuple[str, int]]) -> N
             assert await database.wipe()
             backups.append((folder / f"backup {number}", len(used)))
             shutil.copy(path_of(database), backups[-1][0])
+            continue
+        if act == "prepare":
+            await pool.prepare(database)
             continue
         if isinstance(act, tuple):
             if not backups:
