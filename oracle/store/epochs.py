@@ -159,8 +159,11 @@ class Epochs:
         """
         Do what can be done of a binding before there is one, so that it takes less time. What
         happens in between happens as if the binding had been cut off there.
+
+        Does nothing where nodes share the database: another one may bind first, and of two files
+        that are as far ahead only one tells that a backup was restored.
         """
-        if self._prepared or self._binding.locked():
+        if self._prepared or self._binding.locked() or database.is_shared:
             return
         async with self._binding:
             await self._advance(database)

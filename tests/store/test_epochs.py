@@ -106,8 +106,12 @@ async def test_a_binding_that_was_prepared_is_one_like_others(
     database: Database, filled: Pool, epoch: EpochFile, copied: Copy
 ) -> None:
     for count in (1, 2):
+        before = epoch.read()
         await filled.prepare(database)
         reached = epoch.read()
+        if database.is_shared:
+            assert reached == before
+            return
         assert reached is not None
         assert (reached.number, reached.mark is not None) == (count, True)
         backup = await copied(database)
