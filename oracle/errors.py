@@ -20,6 +20,7 @@ Every error that the package raises on purpose.
     │   └── SimulatedEntropyError
     ├── PoolError                   the encrypted pool
     │   ├── PoolKeyError
+    │   ├── PoolLowError            (retryable) it holds too few blocks now
     │   └── SeedGoneError
     ├── GatewayError                a client of the gateway that gets nothing
     │   ├── KeyRefusedError
@@ -206,6 +207,14 @@ class PoolKeyError(PoolError):
     """
     The pool key is missing, malformed, or not the one that encrypted the pool.
     """
+
+
+class PoolLowError(PoolError):
+    """
+    The pool holds too few blocks: others bound what was there a moment ago.
+    """
+
+    retryable = True
 
 
 class SeedGoneError(PoolError):

@@ -90,6 +90,7 @@ async def _apply_commit(tx: AsyncConnection, service: Service, event: Committed)
             if batch.state is not BatchState.COMMITTED:
                 await batches.set_state(tx, batch, BatchState.COMMITTED)
                 log.get().info("batch_committed", first_index=first_index)
+            service.foreign_told.discard(first_index)
             continue
         if batch is not None and batch.state in (BatchState.BUILT, BatchState.COMMITTED):
             await batches.set_state(tx, batch, BatchState.LOST)

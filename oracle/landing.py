@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 # Questions to the endpoint, and wallets whose bytes it is handed, at a time.
 AT_ONCE = 8
+# Blocks below the confirmation depth after which a receipt is not waited for any more.
+RECEIPT_AFTER = 128
 
 
 async def count_used(
@@ -92,7 +94,8 @@ async def nonce_is_gone(
     if any(is_served_by(tracked, attempts) for tracked in served):
         return False
     for attempt in attempts:
-        if await service.reader.transaction(attempt.transaction_hash) is not None:
+        shown = await service.reader.transaction(attempt.transaction_hash)
+        if shown is not None and shown.block_number > settled - RECEIPT_AFTER:
             return False
     return True
 

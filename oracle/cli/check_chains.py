@@ -25,6 +25,7 @@ from oracle.log import redact_urls
 from oracle.protocols.coordinator import CoordinatorProtocol
 from oracle.steps.commit import MAX_ROOTS
 from oracle.steps.watch import RANGE
+from oracle.store.engine import Database
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from oracle.chain_settings import EndpointSettings
     from oracle.config import ChainSettings, Settings
     from oracle.evm import Block
-    from oracle.store.engine import Database
+
 
 _LAG = 5  # blocks
 _FUTURE, _STANDSTILL = 15, 300  # seconds
@@ -93,7 +94,8 @@ async def _check_chain(
             first = answering[0]
             await _check_contract(name, chain, first, wallet, findings)
             with findings.looking(where, "seeds"):
-                await check_seeds(where, chain, first.reader, database, findings)
+                if database is not None or not await Database.exists(settings.database):
+                    await check_seeds(where, chain, first.reader, database, findings)
             if wallet is not None:
                 await _check_money(name, settings, first, wallet, findings)
             if database is not None:

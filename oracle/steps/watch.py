@@ -86,7 +86,9 @@ async def watch(service: ChainService[Any], head: Block) -> int:
             held = await made_or_served(connection, service, since)
         await check_pruned(service, mark, suspect, head)
         moved = await drop_replaced(service, held, suspect, head)
-        reading = _Reading(head=head, cursor=cursor, held=held if few and not moved else None)
+        # A cursor on a branch that is gone moves with whatever is read.
+        kept = cursor if cursor is not None and suspect > cursor.number else None
+        reading = _Reading(head=head, cursor=kept, held=held if few and not moved else None)
         moved += await _read_blocks(service, first, head.number, reading)
     if isinstance(service, Service):
 
@@ -190,7 +192,7 @@ async def _read_range(
         async with service.database.read() as connection:
             held = await made_or_served(connection, service, first, last)
     missing = await missing_from(service, events, logs, held, first, last)
-    if not (events or missing) and known is not None and last - known.number < QUIET:
+    if not (events or missing) and known is not None and 0 <= last - known.number < QUIET:
         return last, 0
     anchor = await service.reader.block(max(0, last - service.depth - TAIL))
     cursor = Cursor(

@@ -44,8 +44,8 @@ class Epochs:
     def __init__(self, file: EpochFile) -> None:
         self._file = file
         self._binding = asyncio.Lock()
-        # Whether the next epoch was prepared, as far as nobody else binds first.
-        self._prepared = False
+        # Whether a binding has used up what was prepared.
+        self._used_up = False
 
     async def compare(
         self, connection: AsyncConnection, *, vouched: bool = False
@@ -142,7 +142,7 @@ class Epochs:
             while True:
                 number = await self._advance(database)
                 fault_point("epoch-advanced")
-                self._prepared = False
+                self._used_up = True
                 async with database.write() as tx:
                     if int(await get_setting(tx, _EPOCH) or 0) != number - 1:
                         # Another node was faster: this epoch is its.
@@ -157,18 +157,18 @@ class Epochs:
 
     async def prepare(self, database: Database) -> None:
         """
-        Do what can be done of a binding before there is one, so that it takes less time. What
-        happens in between happens as if the binding had been cut off there.
+        Do what can be done of the next binding after one, so that it takes less time. What happens
+        in between happens as if that binding had been cut off there.
 
         Does nothing where nodes share the database: another one may bind first, and of two files
         that are as far ahead only one tells that a backup was restored.
         """
-        if self._prepared or self._binding.locked() or database.is_shared:
+        if not self._used_up or self._binding.locked() or database.is_shared:
             return
         async with self._binding:
             await self._advance(database)
             fault_point("epoch-advanced")
-            self._prepared = True
+            self._used_up = False
 
     async def _advance(self, database: Database) -> int:
         """

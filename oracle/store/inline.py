@@ -27,6 +27,8 @@ _CALLS = {"cursor", "fetchone", "fetchmany", "fetchall", "close", "rollback"}
 _READS = {"SELECT", "BEGIN"}
 _WRITES = {"INSERT", "UPDATE", "DELETE", "WITH"}
 _BEGIN_TO_WRITE = "BEGIN IMMEDIATE"
+# Of an error code; the rest is detail.
+_KIND = 0xFF
 
 
 class InlineConnection(aiosqlite.Connection):
@@ -99,7 +101,7 @@ class InlineConnection(aiosqlite.Connection):
         try:
             begun = fn(*args, **kwargs)
         except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
+            if error.sqlite_errorcode & _KIND != sqlite3.SQLITE_BUSY:
                 raise
             raise _Held from None
         finally:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import bindparam, func, select, update
 
-from oracle.errors import PoolError, SeedGoneError
+from oracle.errors import PoolError, PoolLowError, SeedGoneError
 from oracle.store.closing import closed_seeds
 from oracle.store.cursors import get_setting, put_setting
 from oracle.store.engine import now
@@ -174,7 +174,7 @@ class Pool:
         order.
 
         Guarantees: the epoch file is ahead of the binding; repeated after a crash it returns the
-        same seeds. Raises `PoolError` when the pool holds too few blocks; nothing is bound then.
+        same seeds. Raises `PoolLowError` when the pool holds too few blocks: none is bound then.
         """
         purposes = [native_purpose(chain_id, contract, index) for index in indices]
         async with database.read() as connection:
@@ -190,7 +190,7 @@ class Pool:
         Bind one block to each purpose, the oldest first, all or none; return the 32-byte seeds.
 
         Guarantees: as `binding` gives them. A purpose that has a block already violates a
-        constraint. Raises `PoolError` when the pool holds too few blocks; nothing is bound then.
+        constraint. Raises `PoolLowError` when there are too few blocks; none is bound then.
         """
         async with self.binding(database) as tx:
             await self.bind_oldest(tx, purposes)
@@ -203,7 +203,7 @@ class Pool:
         """
         ids = list(await tx.scalars(_OLDEST_FRESH, {"many": len(purposes)}))
         if len(ids) < len(purposes):
-            raise PoolError(f"{len(purposes)} blocks are needed and {len(ids)} are in the pool")
+            raise PoolLowError(f"{len(purposes)} blocks are needed and {len(ids)} are in the pool")
         await tx.execute(
             _BIND,
             [

@@ -15,10 +15,12 @@ from oracle.airnode_outcomes import response
 from oracle.chain.fees import GWEI
 from oracle.chain.sponsor_wallets import SponsorSigner
 from oracle.devnet.network import CHAIN_ID
+from oracle.replaced import drop_replaced
 from oracle.request import State
-from oracle.steps.send import REPLACE_AFTER
+from oracle.steps.send import REPLACE_AFTER, send
 from oracle.store import airnode, transactions
 from oracle.store.attempts import attempts_of
+from oracle.store.cursors import get_cursor
 from oracle.store.transactions import SlotState
 from tests.airnode_node import new_node, received
 from tests.integration.test_airnode_hostile import height, roll_back
@@ -220,3 +222,38 @@ async def test_request_whose_transaction_reverted_gets_no_second_nonce_before_th
     await until_done(node, request)
     assert await node.data(request) == drawn
     assert await received(node, request) == 1
+
+
+async def test_what_the_chain_said_nothing_in_is_read_again_once_it_was_rolled_back(
+    new_node: Any,
+) -> None:
+    node = await new_node()
+    await node.rpc("anvil_mine", "0x10")
+    await node.walk()
+    await node.rpc("anvil_rollback", 12)
+    await node.rpc(
+        "evm_setNextBlockTimestamp", hex((await node.bench.reader.block()).timestamp + 9)
+    )
+    await node.rpc("anvil_mine", "0x5")
+    await node.walk()
+    async with node.service.database.read() as connection:
+        cursor = await get_cursor(connection, CHAIN_ID, node.service.contract)
+    assert cursor is not None
+    head = await node.bench.reader.block()
+    assert (cursor.number, cursor.hash) == (head.number, head.hash)
+
+
+async def test_a_head_that_lags_takes_back_no_answer(new_node: Any) -> None:
+    node = await new_node(confirmations=0)
+    asked = await node.ask()
+    await node.walk()
+    head = await node.bench.reader.block()
+    await node.rpc("anvil_mine", "0x1")
+    # The receipt is there already, and the head comes from an endpoint that is behind.
+    await send(node.service, head)
+    assert (await node.where(asked))[0] is State.MINED
+    tracked = await node.tracked(asked)
+    settled = replace(node.service, devnet=False)
+    assert await drop_replaced(settled, [tracked], head.number + 1, head) == 0
+    # On a devnet a lower head was rolled back.
+    assert await drop_replaced(node.service, [tracked], head.number + 1, head) == 1
