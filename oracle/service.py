@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from oracle.request import Outcome, Request, State
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from oracle.request import RequestKey, Tracked
     from oracle.store.attempts import Attempt
     from oracle.store.book import Book
+    from oracle.store.cursors import Cursor
     from oracle.store.engine import Database
     from oracle.store.pool import Pool
     from oracle.store.transactions import Slot
@@ -37,6 +38,28 @@ O = TypeVar("O", bound=Outcome)  # noqa: E741 - an outcome
 
 #: Says whether the chain has another block by now in the place of one.
 Replaced = Callable[[int, bytes], Awaitable[bool]]
+
+
+@dataclass(slots=True)
+class Trail:
+    """
+    The last head up to which this process has read, and the cursor that it left on that branch.
+    """
+
+    head: Block | None = None
+    cursor: Cursor | None = None
+
+    def shows(self, cursor: Cursor, head: Block) -> bool:
+        """
+        Return whether a cursor is on the branch of a head, which is so where the head is the next
+        block and nobody else has moved the cursor. What this does not tell has to be asked.
+        """
+        last = self.head
+        return (
+            last is not None
+            and cursor == self.cursor
+            and (last.number + 1, last.hash) == (head.number, head.parent_hash)
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +86,7 @@ class ChainService(ABC, Generic[R]):
     start_block: int
     #: On a devnet the next block is as good as here: a request is confirmed one block earlier.
     devnet: bool
+    trail: Trail = field(default_factory=Trail)
 
     #: What `decode` returns for the log that makes a request.
     request_type: ClassVar[type]

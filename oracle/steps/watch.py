@@ -90,6 +90,7 @@ async def watch(service: ChainService[Any], head: Block) -> int:
         kept = cursor if cursor is not None and suspect > cursor.number else None
         reading = _Reading(head=head, cursor=kept, held=held if few and not moved else None)
         moved += await _read_blocks(service, first, head.number, reading)
+        service.trail.head, service.trail.cursor = head, reading.cursor
     if isinstance(service, Service):
 
         async def again(lower: int, upper: int) -> int:
@@ -140,7 +141,8 @@ async def _first_block(
         raise InconsistentChainError(
             f"the head is block {head.number}, below block {cursor.number} that was read before"
         )
-    if (await service.reader.block(cursor.number)).hash == cursor.hash:
+    shown = service.trail.shows(cursor, head)
+    if shown or (await service.reader.block(cursor.number)).hash == cursor.hash:
         return max(start, cursor.number + 1 - service.depth - TAIL), cursor.number + 1
     if (await service.reader.block(cursor.anchor_number)).hash == cursor.anchor_hash:
         first = max(start, cursor.anchor_number + 1)
@@ -204,6 +206,8 @@ async def _read_range(
         ready = await _confirm(tx, service, head) if moved and last == head.number else []
         if reading.advance:
             await move_cursor(tx, service.chain_id, service.contract, cursor)
+    if reading.advance:
+        reading.cursor = cursor
     if moved:
         fault_point("observed")
     _tell_confirmed(ready)

@@ -19,7 +19,7 @@ from oracle.chain.wallets import from_private_key
 from oracle.cli.requests import requests as cli_requests
 from oracle.devnet.network import OPERATOR_KEY
 from oracle.entropy import merkle
-from oracle.evm import keccak
+from oracle.evm import Block, keccak
 from oracle.protocols.coordinator import CoordinatorProtocol, Reveal, pack_terms
 from oracle.request import State
 from oracle.steps.draw import draw
@@ -394,3 +394,31 @@ def _calldata(
 ) -> bytes:
     proof = merkle.proof(leaves, request.seed_index % 256, 1)
     return protocol.encode_fulfill([Reveal(request=request, seed=seed)], proof)
+
+
+async def test_what_was_read_is_asked_for_again_only_where_a_head_does_not_follow_on_it(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await bench.roll()
+    await bench.walk(9)
+    reader, asked = bench.service.reader, list[int | None]()
+    block = reader.block
+
+    async def counted(number: int | None = None) -> Block:
+        asked.append(number)
+        return await block(number)
+
+    monkeypatch.setattr(reader, "block", counted)
+
+    async def read_before(blocks: int) -> bool:
+        before = (await block()).number
+        await bench.mine(blocks)
+        asked.clear()
+        await watch(bench.service, await block())
+        return before in asked
+
+    await watch(bench.service, await block())
+    assert not await read_before(1)
+    assert await read_before(2)
+    await bench.fork(2)
+    assert await read_before(2)
