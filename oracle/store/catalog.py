@@ -15,7 +15,7 @@ from oracle.request import OPEN_STATES, Outcome, Request, RequestKey, State, Tra
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
-    from sqlalchemy import ColumnElement, CompoundSelect, Select
+    from sqlalchemy import BindParameter, ColumnElement, CompoundSelect, Select
     from sqlalchemy.ext.asyncio import AsyncConnection
 
 R = TypeVar("R", bound=Request)
@@ -31,6 +31,15 @@ class Catalog(ABC, Generic[R]):
     def __init__(self, table: Table, *order: ColumnElement[Any]) -> None:
         self.table = table
         self.order = order
+        columns = table.c
+        since: BindParameter[int] = bindparam("since")
+        up_to: BindParameter[int] = bindparam("up_to")
+        #: Conditions: whether a request was made, or served, in a block from `since` on, or up to
+        #: `up_to`.
+        self.made_from: ColumnElement[bool] = columns.block_number >= since
+        self.made_by: ColumnElement[bool] = columns.block_number <= up_to
+        self.served_from: ColumnElement[bool] = columns.outcome_block >= since
+        self.served_by: ColumnElement[bool] = columns.outcome_block <= up_to
 
     @abstractmethod
     def _read(self, row: Row[Any]) -> R:
@@ -182,38 +191,6 @@ class Catalog(ABC, Generic[R]):
         What holds of the requests of a contract, which is to be given as `chain` and `at`.
         """
         return _of(self.table)
-
-    @cached_property
-    def made_from(self) -> ColumnElement[bool]:
-        """
-        Whether a request was made in a block from `since` on.
-        """
-        condition: ColumnElement[bool] = self.table.c.block_number >= bindparam("since")
-        return condition
-
-    @cached_property
-    def made_by(self) -> ColumnElement[bool]:
-        """
-        Whether a request was made in a block up to `up_to`.
-        """
-        condition: ColumnElement[bool] = self.table.c.block_number <= bindparam("up_to")
-        return condition
-
-    @cached_property
-    def served_from(self) -> ColumnElement[bool]:
-        """
-        Whether a request was served in a block from `since` on.
-        """
-        condition: ColumnElement[bool] = self.table.c.outcome_block >= bindparam("since")
-        return condition
-
-    @cached_property
-    def served_by(self) -> ColumnElement[bool]:
-        """
-        Whether a request was served in a block up to `up_to`.
-        """
-        condition: ColumnElement[bool] = self.table.c.outcome_block <= bindparam("up_to")
-        return condition
 
     @cached_property
     def _by_id(self) -> Select[Any]:
