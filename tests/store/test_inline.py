@@ -135,3 +135,21 @@ async def test_a_write_that_is_cancelled_while_it_waits_leaves_the_store_to_othe
             other.execute("COMMIT")
     finally:
         await database.close()
+
+
+async def test_whatever_holds_up_a_beginning_is_waited_for_elsewhere(
+    connection: InlineConnection,
+) -> None:
+    threads: list[int] = []
+
+    def begin(_: str) -> str:
+        threads.append(threading.get_ident())
+        if len(threads) == 1:
+            # As while another process mends the log of one that crashed.
+            error = sqlite3.OperationalError("database is locked")
+            error.sqlite_errorcode = sqlite3.SQLITE_BUSY_RECOVERY
+            raise error
+        return "begun"
+
+    assert await connection._execute(begin, "BEGIN IMMEDIATE") == "begun"
+    assert threads[0] == threading.get_ident() != threads[1]
